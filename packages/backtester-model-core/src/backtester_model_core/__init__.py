@@ -1,1 +1,1 @@
-"""backtester-model."""
+"""Machine-learning models in trading backtests: prepare, train, predict, signal."""
