@@ -1,0 +1,63 @@
+"""Named things that extensions may add to: operators, feature sets, labels, data sources, models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from backtester_model_core.exceptions import ConfigError, DuplicatePluginError
+
+T = TypeVar("T")
+
+CORE = "backtester-model-core"
+
+
+class Catalog(Generic[T]):
+    """A mapping from a name to a thing of one kind, each with the distribution that added it.
+
+    A configuration refers to things by these names and never by an import path.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._things: dict[str, T] = {}
+        self._sources: dict[str, str] = {}
+
+    def add(self, name: str, thing: T, *, source: str = CORE) -> None:
+        """Add one thing under its name; adding the same thing again changes nothing.
+
+        Raises:
+            DuplicatePluginError: When the name belongs to another thing already.
+        """
+        if name in self._things and self._things[name] is not thing and self._things[name] != thing:
+            raise DuplicatePluginError.between(name, [self._sources[name], source])
+        self._things.setdefault(name, thing)
+        self._sources.setdefault(name, source)
+
+    def __getitem__(self, name: str) -> T:
+        """Return the thing of that name.
+
+        Raises:
+            ConfigError: When there is none, with the nearest name.
+        """
+        if name not in self._things:
+            raise ConfigError.unknown(self.kind, name, self._things)
+        return self._things[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._things
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def source(self, name: str) -> str:
+        """Return the distribution that added the name."""
+        return self._sources[name]
+
+    def discard(self, name: str) -> None:
+        """Remove a name, if it is there."""
+        self._things.pop(name, None)
+        self._sources.pop(name, None)
