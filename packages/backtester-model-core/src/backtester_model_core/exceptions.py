@@ -8,6 +8,7 @@
     ├── ExpressionError            ValueError    a feature expression that cannot be read or built
     ├── LabelError                 ValueError    a label that cannot be computed
     ├── SplitError                 ValueError    windows or folds that do not fit the data
+    ├── EvaluationError            ValueError    rows, prices or weights that cannot be judged
     ├── DataSourceError            OSError       a file or source that cannot be read
     ├── MissingExtraError          ImportError   an optional dependency that is not installed
     ├── PluginError                RuntimeError  a plugin that cannot be used
@@ -28,7 +29,7 @@ Messages are written by classmethods, so that an error pickles into and out of a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Self
@@ -124,6 +125,16 @@ class SplitError(BacktesterModelError, ValueError):
     """Windows or folds that do not fit the data."""
 
 
+class EvaluationError(BacktesterModelError, ValueError):
+    """Rows, prices or weights that cannot be judged."""
+
+    @classmethod
+    def lengths(cls, lengths: Mapping[str, object]) -> Self:
+        """Name each argument with its length or shape."""
+        given = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        return cls(f"The arguments do not belong to the same rows: {given}. Pass one entry for each row.")
+
+
 class DataSourceError(BacktesterModelError, OSError):
     """A file or data source that cannot be read."""
 
@@ -163,12 +174,9 @@ class AdapterNotFoundError(PluginError, LookupError):
         )
 
     @classmethod
-    def disabled(cls, framework: str, variable: str) -> Self:
-        """Say that the adapter is installed but blocked, and by which variable."""
-        return cls(
-            f"The adapter for framework {framework!r} is installed but blocked by {variable}. "
-            f"Change {variable}."
-        )
+    def blocked(cls, framework: str, reason: str) -> Self:
+        """Say that the adapter is installed but blocked, and by what."""
+        return cls(f"The adapter for framework {framework!r} is installed but blocked: {reason}.")
 
 
 class BrokenPluginError(PluginError, ImportError):

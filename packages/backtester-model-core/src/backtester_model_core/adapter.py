@@ -1,0 +1,116 @@
+"""What an ML framework must answer to be used here: three methods, and a few more by choice."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic, TypeVar
+
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.exceptions import ModelError
+from backtester_model_core.typing import FloatArray, IntArray
+
+NativeT = TypeVar("NativeT")
+
+API_LEVEL = 1
+"""The adapter interface that this core speaks."""
+
+
+class ModelFrameworkAdapter(ABC, Generic[NativeT]):
+    """Builds, trains and asks one framework's models; holds no state of its own.
+
+    The native model carries everything fitted, its preprocessing included. Rows that reach an adapter are
+    complete: no NaN, no infinity. For a classifier the target is the position of each row's class in the fixed
+    order of ``classes``, and forecasts are one column of probability for each class in that order.
+
+    Attributes:
+        config_class: The framework's own configuration class.
+        api: The interface level that the adapter was written for.
+    """
+
+    config_class: ClassVar[type[ModelConfig]] = ModelConfig
+    api: ClassVar[int] = API_LEVEL
+
+    @abstractmethod
+    def initialize_model(self, config: ModelConfig) -> NativeT:
+        """Build an untrained native model, and refuse hyper-parameters that it does not have.
+
+        Raises:
+            ConfigError: When the configuration names something that the framework does not know.
+        """
+
+    @abstractmethod
+    def train_model(
+        self,
+        model: NativeT,
+        features: FloatArray,
+        target: FloatArray | IntArray,
+        *,
+        classes: tuple[float, ...] | None = None,
+        weight: FloatArray | None = None,
+        validation: tuple[FloatArray, FloatArray | IntArray] | None = None,
+        seed: int | None = None,
+    ) -> NativeT:
+        """Fit a native model and return it.
+
+        Args:
+            model: What ``initialize_model`` returned.
+            features: (n, p) complete rows in order of time.
+            target: (n,) class positions, or values for regression.
+            classes: The classes' own values in the fixed order; ``None`` for regression.
+            weight: (n,) sample weights, or ``None``.
+            validation: Later rows to stop early by, as (features, target); only when ``uses_validation``.
+            seed: Seed for everything random.
+        """
+
+    @abstractmethod
+    def predict(self, model: NativeT, features: FloatArray) -> FloatArray:
+        """Return (n,) values for regression, or (n, n_classes) probabilities in the fixed class order."""
+
+    def uses_validation(self, config: ModelConfig) -> bool:  # noqa: ARG002 - the answer may depend on it
+        """Say whether training wants later rows to stop early by."""
+        return False
+
+    def training_notes(self, model: NativeT) -> tuple[str, ...]:  # noqa: ARG002 - the answer may depend on it
+        """Say what is worth knowing about a trained model: a missing class, a convergence warning."""
+        return ()
+
+    def feature_importance(
+        self,
+        model: NativeT,
+        features: FloatArray,
+        target: FloatArray | IntArray,
+        *,
+        seed: int | None = None,
+    ) -> FloatArray:
+        """Return (p,) how much each feature matters to a trained model; optional.
+
+        Args:
+            model: A trained native model.
+            features: (n, p) rows on which importance may be measured.
+            target: (n,) their class positions or values.
+            seed: Seed of a permutation.
+        """
+        raise _cannot(self, "feature_importance")
+
+    def update_model(
+        self,
+        model: NativeT,
+        features: FloatArray,
+        target: FloatArray | IntArray,
+        *,
+        weight: FloatArray | None = None,
+        seed: int | None = None,
+    ) -> NativeT:
+        """Continue the training of a trained model on new rows; optional."""
+        raise _cannot(self, "update_model")
+
+    def can(self, capability: str) -> bool:
+        """Say whether the adapter fills in an optional method, such as ``update_model``."""
+        own = getattr(type(self), capability, None)
+        return own is not None and own is not getattr(ModelFrameworkAdapter, capability, None)
+
+
+def _cannot(adapter: ModelFrameworkAdapter[NativeT], capability: str) -> ModelError:
+    return ModelError(
+        f"{type(adapter).__name__} does not have {capability}. Ask adapter.can({capability!r}) before calling it."
+    )

@@ -1,0 +1,172 @@
+"""The values that travel between the steps: Dataset, Prediction and the report of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Features and labels of bars, one row for each bar, in the bars' own row order.
+
+    Attributes:
+        values: (n, p) features, C-contiguous; NaN in warm-up.
+        columns: Names of the p features.
+        index: The bars' index: timestamps, or (timestamp, symbol).
+        known_at: (n,) UTC instant at which the row is known.
+        symbol_codes: (n,) position of the row's symbol in ``symbols``.
+        symbols: Symbol names; ``("",)`` for one symbol's plain frame.
+        target: (n,) label: a class, or a number; NaN where it is unknown.
+        label_end: (n,) UTC instant at which the label is known; NaT where it is not.
+        classes: Classes in their fixed order, or ``None`` for regression.
+        forward_return: (n,) return of the position that a signal at the row would open, NaN where unknown;
+            ``None`` when the dataset was built from features alone.
+        scale: (n,) volatility of the forward return as known at the row; ``None`` when it was not computed.
+        weight: (n,) sample weights, or ``None`` for equal ones.
+    """
+
+    values: FloatArray
+    columns: tuple[str, ...]
+    index: pd.Index
+    known_at: TimeArray
+    symbol_codes: IntArray
+    symbols: tuple[str, ...]
+    target: FloatArray
+    label_end: TimeArray
+    classes: tuple[float, ...] | None
+    forward_return: FloatArray | None = None
+    scale: FloatArray | None = None
+    weight: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """The features as a frame on the bars' index; it shares the dataset's memory."""
+        return pd.DataFrame(self.values, index=self.index, columns=list(self.columns), copy=False)
+
+    @property
+    def target_series(self) -> pd.Series[float]:
+        """The labels as a series on the bars' index."""
+        return pd.Series(self.target, index=self.index, name="target")
+
+    @property
+    def label_end_series(self) -> pd.Series[pd.Timestamp]:
+        """The instants at which the labels are known, as a series on the bars' index."""
+        return pd.Series(self.label_end, index=self.index, name="label_end")
+
+    @property
+    def is_complete(self) -> BoolArray:
+        """(n,) whether every feature of the row is a finite number."""
+        return np.isfinite(self.values).all(axis=1)
+
+    @property
+    def is_labelled(self) -> BoolArray:
+        """(n,) whether the row's label is known at all."""
+        return ~np.isnan(self.target) & ~np.isnat(self.label_end)
+
+    def take(self, rows: IntArray | BoolArray) -> Self:
+        """Return the given rows, as positions or as a mask."""
+        return replace(
+            self,
+            values=self.values[rows],
+            index=self.index[rows],
+            known_at=self.known_at[rows],
+            symbol_codes=self.symbol_codes[rows],
+            target=self.target[rows],
+            label_end=self.label_end[rows],
+            forward_return=_take(self.forward_return, rows),
+            scale=_take(self.scale, rows),
+            weight=_take(self.weight, rows),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model foresees, one row for each feature row.
+
+    Attributes:
+        index: The features' index.
+        expected: (n,) the regression value, or the sum of class times probability; NaN where the features
+            are incomplete.
+        probability: (n, k) probability of each class in the order of ``classes``; ``None`` for regression.
+        classes: Classes in their fixed order; ``None`` for regression.
+        scale: (n,) volatility of what is foreseen, as known at the row; ``None`` when unknown.
+    """
+
+    index: pd.Index
+    expected: FloatArray
+    probability: FloatArray | None = None
+    classes: tuple[float, ...] | None = None
+    scale: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.expected)
+
+    @classmethod
+    def blank(cls, index: pd.Index, classes: tuple[float, ...] | None) -> Self:
+        """Return a prediction that says nothing on any row."""
+        probability = None if classes is None else np.full((len(index), len(classes)), np.nan)
+        return cls(index, np.full(len(index), np.nan), probability, classes)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The prediction as a frame: ``expected``, and ``probability_<class>`` for a classifier."""
+        columns: dict[str, FloatArray] = {"expected": self.expected}
+        if self.probability is not None and self.classes is not None:
+            for position, value in enumerate(self.classes):
+                columns[f"probability_{value:g}"] = self.probability[:, position]
+        return pd.DataFrame(columns, index=self.index)
+
+    def take(self, rows: IntArray | BoolArray) -> Self:
+        """Return the given rows, as positions or as a mask."""
+        return replace(
+            self,
+            index=self.index[rows],
+            expected=self.expected[rows],
+            probability=_take(self.probability, rows),
+            scale=_take(self.scale, rows),
+        )
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What one training used and how it went.
+
+    Attributes:
+        n_rows: Rows that were learned from: complete features, known label.
+        n_dropped: Rows that were offered but could not be learned from.
+        n_validation: Rows held back to stop early; 0 when the adapter does not use any.
+        columns: Features in the order the model was trained on.
+        baseline: Mean of the target over the training rows: what a model without skill would say.
+        class_share: Share of each class in the training rows; ``None`` for regression.
+        trained_to: Latest label end among the training rows, as an ISO instant.
+        seed: Seed that was used.
+        notes: What the adapter wants known: a class that was missing, a device, a convergence warning.
+    """
+
+    n_rows: int
+    n_dropped: int
+    n_validation: int
+    columns: tuple[str, ...]
+    baseline: float
+    class_share: tuple[float, ...] | None
+    trained_to: str
+    seed: int
+    notes: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> Mapping[str, object]:
+        """Return the report as plain data, for a file."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def _take(values: FloatArray | None, rows: IntArray | BoolArray) -> FloatArray | None:
+    return None if values is None else values[rows]

@@ -1,0 +1,113 @@
+"""Models by name, and configurations whose class their framework decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from backtester_model_core.config import ModelConfig, parse_config, read_config_file
+from backtester_model_core.exceptions import AdapterNotFoundError, ConfigError
+from backtester_model_core.model import AdapterModel, BaseModel
+from backtester_model_core.plugins import MODELS, PluginInfo, config_class, plugins
+
+ModelClass = TypeVar("ModelClass", bound=type[BaseModel[Any]])
+
+
+class ModelFactory:
+    """Creates models by a registered name or by their framework."""
+
+    @staticmethod
+    def register_model(name: str) -> Callable[[ModelClass], ModelClass]:
+        """Register a whole :class:`BaseModel` subclass under a name; use it as a decorator.
+
+        Raises:
+            DuplicatePluginError: When the name belongs to another class already.
+        """
+
+        def register(model_class: ModelClass) -> ModelClass:
+            MODELS.add(name, model_class, source=f"{model_class.__module__}:{model_class.__qualname__}")
+            return model_class
+
+        return register
+
+    @staticmethod
+    def create(name: str, config: ModelConfig | Mapping[str, Any]) -> BaseModel[Any]:
+        """Create an untrained model by a registered name, or by a framework's.
+
+        Args:
+            name: A registered model, or a framework such as ``sklearn``.
+            config: A configuration, or a mapping that becomes one.
+
+        Raises:
+            AdapterNotFoundError: When the name is neither.
+            ConfigError: When the configuration does not validate, or is another framework's.
+        """
+        plugins()
+        if name in MODELS:
+            model: BaseModel[Any] = MODELS[name](_as_config(config))
+            return model
+        if name not in {info.name for info in plugins().listing() if info.kind == "adapter"}:
+            if not isinstance(config, ModelConfig) and config.get("framework", name) == name:
+                raise AdapterNotFoundError.for_framework(name, plugins().frameworks())
+            raise AdapterNotFoundError.for_model(name, [*MODELS, *plugins().frameworks()])
+        values = config if isinstance(config, ModelConfig) else {"framework": name, **config}
+        return create_model(_as_config(values), framework=name)
+
+    @staticmethod
+    def available() -> list[PluginInfo]:
+        """Return the adapters that may be used, from metadata alone: none is imported."""
+        return [info for info in _adapters() if info.state in {"available", "loaded"}]
+
+    @staticmethod
+    def broken() -> list[PluginInfo]:
+        """Return the plugins that are installed but cannot be used, each with its reason."""
+        return [info for info in plugins().listing() if info.state in {"broken", "blocked"}]
+
+
+def create_model(config: ModelConfig, *, framework: str | None = None) -> BaseModel[Any]:
+    """Create the untrained model of a configuration, and refuse what its adapter does not know.
+
+    Raises:
+        ConfigError: When the configuration is another framework's, or its adapter refuses it.
+    """
+    if config.framework in MODELS and framework is None:
+        model: BaseModel[Any] = MODELS[config.framework](config)
+        return model
+    if framework is not None and framework != config.framework:
+        raise ConfigError(f"The configuration is for framework {config.framework!r}, not {framework!r}.")
+    adapter = plugins().adapter(config.framework)
+    if not isinstance(config, adapter.config_class):
+        raise ConfigError(
+            f"Framework {config.framework!r} takes a {adapter.config_class.__name__}, not a {type(config).__name__}."
+        )
+    adapter.initialize_model(config)
+    return AdapterModel(config)
+
+
+def load_config(source: str | Path | Mapping[str, Any]) -> ModelConfig:
+    """Read a configuration from a TOML, JSON or YAML file, or from a mapping.
+
+    The adapter that owns ``framework`` decides the class, so its own fields are checked too.
+
+    Raises:
+        ConfigError: With every key at fault and the nearest valid name.
+        AdapterNotFoundError: When no adapter for the framework is installed.
+    """
+    values = dict(source) if isinstance(source, Mapping) else read_config_file(source)
+    framework = values.get("framework")
+    if not isinstance(framework, str):
+        raise ConfigError(
+            'A configuration needs framework = "...", the name of an adapter; '
+            f"installed: {', '.join(plugins().frameworks()) or 'none'}."
+        )
+    chosen = ModelConfig if framework in MODELS else config_class(framework)
+    return parse_config(chosen, values)
+
+
+def _as_config(config: ModelConfig | Mapping[str, Any]) -> ModelConfig:
+    return config if isinstance(config, ModelConfig) else load_config(config)
+
+
+def _adapters() -> list[PluginInfo]:
+    return [info for info in plugins().listing() if info.kind == "adapter"]

@@ -1,0 +1,344 @@
+"""A model is four steps: prepare, train, predict, signal."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.bars.panel import utc_stamps
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.dataset import Dataset, Prediction, TrainReport
+from backtester_model_core.evaluation import classification_metrics, regression_metrics
+from backtester_model_core.exceptions import ModelError, NotTrainedError, TrainingError
+from backtester_model_core.hookspecs import ModelHooks
+from backtester_model_core.labels import label_kind
+from backtester_model_core.plugins import plugins
+from backtester_model_core.signals import Residuals, SignalFrame, SignalPolicy
+from backtester_model_core.splits import PurgedKFold, purged_tail
+from backtester_model_core.steps import class_positions, learnable_rows
+from backtester_model_core.typing import FloatArray, NativeModel
+
+ConfigT = TypeVar("ConfigT", bound=ModelConfig)
+
+
+class BaseModel(ABC, Generic[ConfigT]):
+    """Four steps over bars, each through its hook, so that any plugin may answer or wrap it.
+
+    Subclass it for a whole model of your own: fill in :meth:`fit` and :meth:`forecast`.
+
+    Attributes:
+        config: What the model is.
+        native: What training made; ``None`` before.
+        columns: Features in the order the model was trained on; empty before.
+        classes: Classes in their fixed order; ``None`` for regression.
+        policy: How predictions become signals.
+        report: What the last training used; ``None`` before.
+        seed: The configuration's ``random_state``, or one drawn when that is ``None``.
+    """
+
+    def __init__(self, config: ConfigT, *, logger: logging.Logger | None = None) -> None:
+        self.config = config
+        self.logger = logger or logging.getLogger(__name__)
+        self.native: NativeModel | None = None
+        self.columns: tuple[str, ...] = ()
+        self.classes = label_kind(config).classes
+        self.policy = SignalPolicy.of(config)
+        self.report: TrainReport | None = None
+        self.seed = config.random_state if config.random_state is not None else secrets.randbelow(2**32)
+
+    # -- the two steps a model answers --------------------------------------------------------------------------
+
+    @abstractmethod
+    def fit(self, rows: Dataset, validation: Dataset | None) -> Sequence[str]:
+        """Learn from complete, labelled rows: set ``native`` and return notes for the report."""
+
+    @abstractmethod
+    def forecast(self, values: FloatArray) -> FloatArray:
+        """Answer (n,) values, or (n, n_classes) probabilities, for complete rows in the trained column order."""
+
+    # -- the four steps -----------------------------------------------------------------------------------------
+
+    @property
+    def hooks(self) -> ModelHooks:
+        """The hooks as this model calls them."""
+        return plugins().hooks(self.config.framework)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the model may predict."""
+        return bool(self.columns)
+
+    def prepare(self, data: pd.DataFrame) -> Dataset:
+        """Turn bars into features and labels, one row for each bar.
+
+        Raises:
+            BarsError: When the bars must be refused.
+        """
+        return self.hooks.backtester_prepare(model=self, data=data)
+
+    def prepare_data(self, data: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series[float]]:
+        """Turn bars into (features, target), only the rows that may be trained on.
+
+        The label ends that :meth:`train` wants for its inner split are ``prepare(data).label_end_series``.
+        """
+        dataset = self.prepare(data)
+        rows = dataset.take(dataset.is_complete & dataset.is_labelled)
+        return rows.features, rows.target_series
+
+    def train(
+        self,
+        features: pd.DataFrame,
+        target: pd.Series[float],
+        label_end: pd.Series[pd.Timestamp] | None = None,
+        *,
+        weight: pd.Series[float] | None = None,
+    ) -> TrainReport:
+        """Train on rows in order of time.
+
+        With ``label_end`` the latest ``validation_split`` of the rows, purged, serves to stop early (where the
+        adapter does) and to measure a regression's residuals before the model is refitted to all rows. Without
+        it there is no inner split, since nobody could say whether labels overlap.
+
+        Args:
+            features: (n, p) features; rows with NaN are left out and counted.
+            target: (n,) labels on the same index; NaN where unknown.
+            label_end: (n,) instants at which the labels are known.
+            weight: (n,) sample weights.
+
+        Raises:
+            TrainingError: When the rows do not belong together, or nothing can be learned from them.
+        """
+        dataset = self._dataset_of(features, target, label_end, weight)
+        self.train_dataset(dataset)
+        return self._trained_report("train")
+
+    def train_dataset(self, dataset: Dataset, *, measure_residuals: bool = True) -> Dataset | None:
+        """Train on a dataset and set the policy; return the inner rows that measured residuals, if any did.
+
+        Where the adapter stops early, the latest ``validation_split`` of the rows, purged, is held back for it.
+        Else, for a regression, a model fitted to the head forecasts that tail before the model is fitted to
+        all rows. The returned dataset's columns are those out-of-sample forecasts and their ``baseline``.
+        """
+        inner = None
+        splits = self.config.validation_split > 0 and not np.isnat(dataset.label_end).all()
+        if splits and self._uses_validation():
+            self._train(*self._inner_split(dataset))
+        else:
+            if splits and measure_residuals and self.classes is None:
+                inner = self._inner_forecasts(*self._inner_split(dataset))
+            self._train(dataset, None)
+        residuals = None if inner is None else residuals_of(inner)
+        self.policy = SignalPolicy.of(self.config, baseline=self.baseline, residuals=residuals)
+        return inner
+
+    def predict(self, features: pd.DataFrame) -> FloatArray:
+        """Return (n,) the expected value of each row: the regression value, or the sum of class times probability."""
+        return self.predict_distribution(features).expected
+
+    def predict_distribution(self, features: pd.DataFrame) -> Prediction:
+        """Return the whole prediction, one row for each feature row; NaN where features are incomplete.
+
+        Raises:
+            NotTrainedError: Before training.
+            FeatureMismatchError: When columns are missing or extra; their order does not matter.
+        """
+        return self.hooks.backtester_predict(model=self, features=features)
+
+    def generate_signals(self, data: pd.DataFrame) -> SignalFrame:
+        """Give one signal for every bar, NEUTRAL with a reason where the model says nothing."""
+        if not self.is_trained:
+            raise NotTrainedError.before(self.config.model_name, "give signals")
+        dataset = self.prepare(data)
+        prediction = replace(self.predict_distribution(dataset.features), scale=dataset.scale)
+        return self.signal(data, prediction)
+
+    def signal(self, data: pd.DataFrame, prediction: Prediction) -> SignalFrame:
+        """Turn predictions into signals by the model's policy."""
+        return self.hooks.backtester_signal(model=self, data=data, prediction=prediction)
+
+    def cross_validate(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Return the usual metrics of each fold of a purged k-fold cross-validation over bars.
+
+        Folds train on both sides of their test rows, without the rows that overlap them or their embargo
+        (``cv_folds``, ``validation.embargo``). This says how stable a model is, not how it would have traded:
+        that is what a walk-forward is for.
+        """
+        dataset = self.prepare(data)
+        dataset = dataset.take(dataset.is_complete & dataset.is_labelled)
+        folds = PurgedKFold(self.config.cv_folds, self.config.validation.embargo)
+        rows = []
+        for number, (train, test) in enumerate(folds.split(dataset.known_at, dataset.label_end)):
+            model = self.untrained()
+            model.train_dataset(dataset.take(train), measure_residuals=False)
+            served = dataset.take(test)
+            metrics = prediction_metrics(
+                model.predict_distribution(served.features), served.target, model.baseline
+            )
+            rows.append({"fold": number, "n_train": len(train), "n_test": len(test), **metrics})
+        return pd.DataFrame(rows).set_index("fold")
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    @property
+    def baseline(self) -> float:
+        """Mean of the training target: what a model without skill would say."""
+        return self._trained_report("compare with its baseline").baseline
+
+    def untrained(self) -> BaseModel[ConfigT]:
+        """Return a new model of the same configuration and seed that has learned nothing."""
+        twin = type(self)(self.config, logger=self.logger)
+        twin.seed = self.seed
+        return twin
+
+    def _train(self, dataset: Dataset, validation: Dataset | None) -> None:
+        """Call the train hook; a training that fails leaves the model as it was."""
+        before = (self.native, self.columns, self.report)
+        try:
+            self.report = self.hooks.backtester_train(model=self, dataset=dataset, validation=validation)
+            self.columns = self.report.columns
+        except BaseException:
+            self.native, self.columns, self.report = before
+            raise
+        self.logger.debug("%s: trained on %d rows", self.config.model_name, self.report.n_rows)
+
+    def _uses_validation(self) -> bool:
+        """Say whether training wants later rows to stop early by."""
+        return False
+
+    def _inner_split(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
+        known = learnable_rows(dataset)
+        head, tail = purged_tail(known.known_at, known.label_end, share=self.config.validation_split)
+        if len(head) == 0:
+            raise TrainingError(
+                f"validation_split {self.config.validation_split:g} leaves no training rows of {len(known)}. Lower it."
+            )
+        return known.take(head), known.take(tail)
+
+    def _inner_forecasts(self, head: Dataset, tail: Dataset) -> Dataset | None:
+        """Forecast the tail by a model fitted to the head; the column of values is the forecast."""
+        if len(tail) == 0 or tail.scale is None:
+            return None
+        probe = self.untrained()
+        probe._train(head, None)
+        forecast = probe.predict(tail.features)
+        baseline = np.full(len(tail), probe.baseline)
+        return replace(tail, values=np.column_stack([forecast, baseline]), columns=("forecast", "baseline"))
+
+    def _dataset_of(
+        self,
+        features: pd.DataFrame,
+        target: pd.Series[float],
+        label_end: pd.Series[pd.Timestamp] | None,
+        weight: pd.Series[float] | None,
+    ) -> Dataset:
+        """Build a dataset from a caller's frames, which must share one index."""
+        index = features.index
+        for name, series in (("target", target), ("label_end", label_end), ("weight", weight)):
+            if series is not None and not series.index.equals(index):
+                raise TrainingError(
+                    f"The index of {name} is not the features' index. Align them with .reindex."
+                )
+        known_at = utc_stamps(index)
+        ends = np.full(len(index), np.datetime64("NaT"), dtype="datetime64[ns]")
+        if label_end is not None:
+            ends = utc_stamps(pd.DatetimeIndex(label_end))
+        if not (np.diff(known_at) >= np.timedelta64(0)).all():
+            raise TrainingError("The training rows are not in order of time. Sort them by timestamp.")
+        is_panel = isinstance(index, pd.MultiIndex)
+        codes, names = pd.factorize(index.get_level_values("symbol"), sort=True) if is_panel else ([], [""])
+        return Dataset(
+            values=np.ascontiguousarray(features.to_numpy(dtype=np.float64)),
+            columns=tuple(str(name) for name in features.columns),
+            index=index,
+            known_at=known_at,
+            symbol_codes=np.asarray(codes, dtype=np.int64)
+            if is_panel
+            else np.zeros(len(index), dtype=np.int64),
+            symbols=tuple(str(name) for name in names),
+            target=target.to_numpy(dtype=np.float64),
+            label_end=ends,
+            classes=self.classes,
+            weight=None if weight is None else weight.to_numpy(dtype=np.float64),
+        )
+
+    def _trained_report(self, step: str) -> TrainReport:
+        if self.report is None:
+            raise NotTrainedError.before(self.config.model_name, step)
+        return self.report
+
+
+class AdapterModel(BaseModel[ModelConfig]):
+    """A model whose two middle steps an adapter answers."""
+
+    @property
+    def adapter(self) -> ModelFrameworkAdapter[Any]:
+        """The adapter of the configuration's framework."""
+        return plugins().adapter(self.config.framework)
+
+    def fit(self, rows: Dataset, validation: Dataset | None) -> Sequence[str]:
+        """Build a native model and let the adapter train it."""
+        adapter = self.adapter
+        held_back = None if validation is None else (validation.values, class_positions(validation))
+        self.native = adapter.train_model(
+            adapter.initialize_model(self.config),
+            rows.values,
+            class_positions(rows),
+            classes=rows.classes,
+            weight=rows.weight,
+            validation=held_back,
+            seed=self.seed,
+        )
+        return adapter.training_notes(self.native)
+
+    def forecast(self, values: FloatArray) -> FloatArray:
+        """Let the adapter ask the native model."""
+        return self.adapter.predict(self.native, values)
+
+    def feature_importance(self, dataset: Dataset) -> pd.Series[float]:
+        """Return how much each feature matters, most first, measured on a dataset's learnable rows.
+
+        Raises:
+            ModelError: When the adapter cannot say.
+        """
+        self._trained_report("weigh its features")
+        if not self.adapter.can("feature_importance"):
+            raise ModelError(f"The adapter for {self.config.framework!r} does not weigh features.")
+        rows = learnable_rows(dataset)
+        weights = self.adapter.feature_importance(
+            self.native, rows.values, class_positions(rows), seed=self.seed
+        )
+        return pd.Series(weights, index=list(self.columns), name="importance").sort_values(ascending=False)
+
+    def update(self, dataset: Dataset) -> None:
+        """Continue the training on new learnable rows, where the adapter can."""
+        self._trained_report("be updated")
+        rows = learnable_rows(dataset)
+        self.native = self.adapter.update_model(
+            self.native, rows.values, class_positions(rows), weight=rows.weight, seed=self.seed
+        )
+
+    def _uses_validation(self) -> bool:
+        return self.adapter.uses_validation(self.config)
+
+
+def residuals_of(inner: Dataset) -> Residuals | None:
+    """Measure residuals on inner rows whose columns are ``forecast`` and ``baseline``."""
+    scale = inner.scale if inner.scale is not None else np.full(len(inner), np.nan)
+    return Residuals.measure(inner.values[:, 0], inner.target, inner.values[:, 1], scale)
+
+
+def prediction_metrics(
+    prediction: Prediction, outcome: FloatArray, baseline: float | FloatArray
+) -> dict[str, float]:
+    """Return the usual metrics of predictions against known outcomes."""
+    if prediction.probability is not None and prediction.classes is not None:
+        return classification_metrics(outcome, prediction.probability, prediction.classes)
+    return regression_metrics(outcome, prediction.expected, np.broadcast_to(baseline, outcome.shape))

@@ -1,0 +1,215 @@
+"""The core's own answer to the four hooks; every other plugin is asked first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.bars import Panel, check_bars
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.dataset import Dataset, Prediction, TrainReport
+from backtester_model_core.exceptions import (
+    BarsError,
+    BarsFault,
+    FeatureMismatchError,
+    NotTrainedError,
+    OneClassError,
+    PredictionError,
+    TrainingError,
+)
+from backtester_model_core.features import evaluate, resolve_features, return_volatility
+from backtester_model_core.hookspecs import hookimpl
+from backtester_model_core.labels import compute_label, label_kind
+from backtester_model_core.typing import FloatArray, TimeArray
+
+if TYPE_CHECKING:
+    from backtester_model_core.model import BaseModel
+    from backtester_model_core.signals import SignalFrame
+
+SCALE = "__scale__"
+
+
+class CoreSteps:
+    """Prepare and signal by itself, train and predict through the model."""
+
+    @hookimpl(trylast=True)
+    def backtester_prepare(self, model: BaseModel, data: pd.DataFrame) -> Dataset:
+        """Compute features and labels of every bar as the model's configuration says."""
+        return prepare_dataset(model.config, data)
+
+    @hookimpl(trylast=True)
+    def backtester_train(self, model: BaseModel, dataset: Dataset, validation: Dataset | None) -> TrainReport:
+        """Fit the model to the rows that may be learned from."""
+        rows = learnable_rows(dataset)
+        held_back = None if validation is None else learnable_rows(validation)
+        notes = model.fit(rows, held_back)
+        return TrainReport(
+            n_rows=len(rows),
+            n_dropped=len(dataset) - len(rows),
+            n_validation=0 if held_back is None else len(held_back),
+            columns=rows.columns,
+            baseline=float(np.average(rows.target, weights=rows.weight)),
+            class_share=_class_share(rows),
+            trained_to=f"{rows.label_end.max()}Z" if not np.isnat(rows.label_end).all() else "unknown",
+            seed=model.seed,
+            notes=tuple(notes),
+        )
+
+    @hookimpl(trylast=True)
+    def backtester_predict(self, model: BaseModel, features: pd.DataFrame) -> Prediction:
+        """Ask the model about every complete row; the others stay NaN."""
+        if not model.is_trained:
+            raise NotTrainedError.before(model.config.model_name, "predict")
+        values = aligned_values(features, model.columns)
+        complete = np.isfinite(values).all(axis=1)
+        answer = Prediction.blank(features.index, model.classes)
+        if not complete.any():
+            return answer
+        forecast = _checked_forecast(model, values if complete.all() else values[complete])
+        if answer.probability is None or model.classes is None:
+            answer.expected[complete] = forecast
+        else:
+            answer.probability[complete] = forecast
+            answer.expected[complete] = forecast @ np.asarray(model.classes)
+        return answer
+
+    @hookimpl(trylast=True)
+    def backtester_signal(
+        self,
+        model: BaseModel,
+        data: pd.DataFrame,  # noqa: ARG002 - the core's policy needs no bars; an extension's may
+        prediction: Prediction,
+    ) -> SignalFrame:
+        """Apply the model's policy to every prediction."""
+        return model.policy.signals(prediction)
+
+
+def prepare_dataset(config: ModelConfig, data: pd.DataFrame) -> Dataset:
+    """Compute the features and labels of every bar.
+
+    Rows with less than ``lookback_period`` bars of their symbol's history have no features: they are NaN, as
+    every expression is in its warm-up.
+
+    Raises:
+        BarsError: When the bars must be refused, or are too few for one label.
+    """
+    bars = check_bars(data)
+    _require_enough_rows(bars, config)
+    stamps = config.data_config
+    panel = Panel.of(bars, bar_stamp=stamps.bar_stamp, frequency=stamps.frequency)
+    expressions = resolve_features(config, tuple(panel.columns))
+    scale = {SCALE: return_volatility(config.target_column)} if config.target_column in panel.columns else {}
+    values = evaluate({**expressions, **scale}, panel)
+    names = tuple(expressions)
+    label = compute_label(panel, config)
+    codes = np.empty(panel.n_rows, dtype=np.int64)
+    too_short = np.zeros(panel.n_rows, dtype=bool)
+    for code, segment in enumerate(panel.segments()):
+        rows = panel.order[segment]
+        codes[rows] = code
+        too_short[rows[: config.lookback_period - 1]] = True
+    features = np.ascontiguousarray(values[:, : len(names)])
+    features[too_short] = np.nan
+    return Dataset(
+        values=features,
+        columns=names,
+        index=bars.index,
+        known_at=panel.to_rows(panel.known_at),
+        symbol_codes=codes,
+        symbols=panel.symbols,
+        target=panel.to_rows(label.target),
+        label_end=panel.to_rows(label.label_end),
+        classes=label_kind(config).classes,
+        forward_return=panel.to_rows(label.forward_return),
+        scale=values[:, -1] * np.sqrt(config.prediction_horizon) if scale else None,
+    )
+
+
+def learnable_rows(dataset: Dataset) -> Dataset:
+    """Keep the rows with complete features and a known label.
+
+    Raises:
+        TrainingError: When none is left.
+        OneClassError: When they hold a single class.
+    """
+    learnable = dataset.is_complete & ~np.isnan(dataset.target)
+    rows = dataset if learnable.all() else dataset.take(learnable)
+    if len(rows) == 0:
+        raise TrainingError(
+            f"None of {len(dataset)} training rows has complete features and a known label. "
+            "Use a longer training window or shorter look-backs."
+        )
+    if rows.classes is not None:
+        if not np.isin(rows.target, rows.classes).all():
+            strange = rows.target[~np.isin(rows.target, rows.classes)][0]
+            raise TrainingError(
+                f"The target holds {strange:g}, which is not one of the classes {rows.classes}."
+            )
+        if (rows.target == rows.target[0]).all():
+            raise OneClassError.only(float(rows.target[0]), len(rows))
+    return rows
+
+
+def class_positions(dataset: Dataset) -> FloatArray:
+    """Return the target as adapters take it: class positions as integers, or the values themselves."""
+    if dataset.classes is None:
+        return dataset.target
+    return np.searchsorted(np.asarray(dataset.classes), dataset.target)  # type: ignore[return-value]
+
+
+def aligned_values(features: pd.DataFrame, columns: tuple[str, ...]) -> FloatArray:
+    """Return the trained columns' values, (n, p) C-contiguous, put right by name.
+
+    Raises:
+        FeatureMismatchError: When columns are missing or extra.
+    """
+    given = [str(name) for name in features.columns]
+    if given != list(columns):
+        if sorted(given) != sorted(columns):
+            raise FeatureMismatchError.between(columns, given)
+        features = features[list(columns)]
+    return np.ascontiguousarray(features.to_numpy(dtype=np.float64))
+
+
+def _checked_forecast(model: BaseModel, values: FloatArray) -> FloatArray:
+    """Ask the model, and refuse an answer of another shape or with numbers that are not finite."""
+    forecast = np.asarray(model.forecast(values), dtype=np.float64)
+    wanted = (len(values),) if model.classes is None else (len(values), len(model.classes))
+    name = model.config.model_name
+    if forecast.shape != wanted:
+        raise PredictionError(
+            f"The model {name!r} answered with shape {forecast.shape} where {wanted} was asked for."
+        )
+    if not np.isfinite(forecast).all():
+        n_bad = int((~np.isfinite(forecast)).reshape(len(values), -1).any(axis=1).sum())
+        raise PredictionError(
+            f"The model {name!r} gave NaN or infinite forecasts on {n_bad} of {len(values)} complete rows. "
+            "Its training has probably diverged; normalise the features or lower the learning rate."
+        )
+    return forecast
+
+
+def _class_share(rows: Dataset) -> tuple[float, ...] | None:
+    if rows.classes is None:
+        return None
+    return tuple(float(np.average(rows.target == value, weights=rows.weight)) for value in rows.classes)
+
+
+def _require_enough_rows(bars: pd.DataFrame, config: ModelConfig) -> None:
+    """Refuse bars that cannot hold one look-back, one horizon and the bar of the entry."""
+    needed = config.lookback_period + config.prediction_horizon + 1
+    is_panel = isinstance(bars.index, pd.MultiIndex)
+    longest = int(bars.groupby(level="symbol").size().max()) if is_panel else len(bars)
+    if longest < needed:
+        hint = (
+            f"Bring at least {needed} bars of a symbol (lookback_period {config.lookback_period} + "
+            f"prediction_horizon {config.prediction_horizon} + 1), or lower lookback_period."
+        )
+        raise BarsError.of([BarsFault("too_few_rows", None, None, longest, None, None, hint)])
+
+
+def stamps_of(series: pd.Series[pd.Timestamp]) -> TimeArray:
+    """Return a series of instants as UTC ``datetime64[ns]``."""
+    return pd.DatetimeIndex(series).tz_localize(None).to_numpy(dtype="datetime64[ns]")
