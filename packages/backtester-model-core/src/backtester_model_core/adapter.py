@@ -66,11 +66,11 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
     def predict(self, model: NativeT, features: FloatArray) -> FloatArray:
         """Return (n,) values for regression, or (n, n_classes) probabilities in the fixed class order."""
 
-    def uses_validation(self, config: ModelConfig) -> bool:  # noqa: ARG002 - the answer may depend on it
+    def uses_validation(self, config: ModelConfig) -> bool:
         """Say whether training wants later rows to stop early by."""
         return False
 
-    def training_notes(self, model: NativeT) -> tuple[str, ...]:  # noqa: ARG002 - the answer may depend on it
+    def training_notes(self, model: NativeT) -> tuple[str, ...]:
         """Say what is worth knowing about a trained model: a missing class, a convergence warning."""
         return ()
 

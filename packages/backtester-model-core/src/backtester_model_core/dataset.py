@@ -66,12 +66,12 @@ class Dataset:
     @property
     def is_complete(self) -> BoolArray:
         """(n,) whether every feature of the row is a finite number."""
-        return np.isfinite(self.values).all(axis=1)
+        return np.asarray(np.isfinite(self.values).all(axis=1), dtype=np.bool_)
 
     @property
     def is_labelled(self) -> BoolArray:
         """(n,) whether the row's label is known at all."""
-        return ~np.isnan(self.target) & ~np.isnat(self.label_end)
+        return np.asarray(~np.isnan(self.target) & ~np.isnat(self.label_end), dtype=np.bool_)
 
     def take(self, rows: IntArray | BoolArray) -> Self:
         """Return the given rows, as positions or as a mask."""

@@ -116,6 +116,12 @@ class ExpressionError(BacktesterModelError, ValueError):
         """Name the unknown operator, column or set and the nearest valid one."""
         return cls(f"Unknown {kind} {name!r}. {nearest(name, valid)}")
 
+    @classmethod
+    def at(cls, text: str, line: int, column: int, problem: str) -> Self:
+        """Name the place in the expression's text and what is wrong there."""
+        shown = text if len(text) <= 80 else f"{text[:77]}..."
+        return cls(f"{problem.rstrip('.')}. At line {line}, column {column} of {shown!r}.")
+
 
 class LabelError(BacktesterModelError, ValueError):
     """A label that cannot be computed from these bars."""

@@ -11,7 +11,7 @@ from backtester_model_core.exceptions import AdapterNotFoundError, ConfigError
 from backtester_model_core.model import AdapterModel, BaseModel
 from backtester_model_core.plugins import MODELS, PluginInfo, config_class, plugins
 
-ModelClass = TypeVar("ModelClass", bound=type[BaseModel[Any]])
+ModelClass = TypeVar("ModelClass", bound=type[BaseModel])
 
 
 class ModelFactory:
@@ -32,7 +32,7 @@ class ModelFactory:
         return register
 
     @staticmethod
-    def create(name: str, config: ModelConfig | Mapping[str, Any]) -> BaseModel[Any]:
+    def create(name: str, config: ModelConfig | Mapping[str, Any]) -> BaseModel:
         """Create an untrained model by a registered name, or by a framework's.
 
         Args:
@@ -45,7 +45,7 @@ class ModelFactory:
         """
         plugins()
         if name in MODELS:
-            model: BaseModel[Any] = MODELS[name](_as_config(config))
+            model: BaseModel = MODELS[name](_as_config(config))
             return model
         if name not in {info.name for info in plugins().listing() if info.kind == "adapter"}:
             if not isinstance(config, ModelConfig) and config.get("framework", name) == name:
@@ -65,14 +65,14 @@ class ModelFactory:
         return [info for info in plugins().listing() if info.state in {"broken", "blocked"}]
 
 
-def create_model(config: ModelConfig, *, framework: str | None = None) -> BaseModel[Any]:
+def create_model(config: ModelConfig, *, framework: str | None = None) -> BaseModel:
     """Create the untrained model of a configuration, and refuse what its adapter does not know.
 
     Raises:
         ConfigError: When the configuration is another framework's, or its adapter refuses it.
     """
     if config.framework in MODELS and framework is None:
-        model: BaseModel[Any] = MODELS[config.framework](config)
+        model: BaseModel = MODELS[config.framework](config)
         return model
     if framework is not None and framework != config.framework:
         raise ConfigError(f"The configuration is for framework {config.framework!r}, not {framework!r}.")

@@ -7,13 +7,13 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from backtester_model_core.adapter import ModelFrameworkAdapter
-from backtester_model_core.bars.panel import utc_stamps
+from backtester_model_core.bars.panel import SINGLE_SYMBOL, utc_stamps
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
 from backtester_model_core.evaluation import classification_metrics, regression_metrics
@@ -26,10 +26,8 @@ from backtester_model_core.splits import PurgedKFold, purged_tail
 from backtester_model_core.steps import class_positions, learnable_rows
 from backtester_model_core.typing import FloatArray, NativeModel
 
-ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
-
-class BaseModel(ABC, Generic[ConfigT]):
+class BaseModel(ABC):
     """Four steps over bars, each through its hook, so that any plugin may answer or wrap it.
 
     Subclass it for a whole model of your own: fill in :meth:`fit` and :meth:`forecast`.
@@ -44,7 +42,7 @@ class BaseModel(ABC, Generic[ConfigT]):
         seed: The configuration's ``random_state``, or one drawn when that is ``None``.
     """
 
-    def __init__(self, config: ConfigT, *, logger: logging.Logger | None = None) -> None:
+    def __init__(self, config: ModelConfig, *, logger: logging.Logger | None = None) -> None:
         self.config = config
         self.logger = logger or logging.getLogger(__name__)
         self.native: NativeModel | None = None
@@ -192,7 +190,7 @@ class BaseModel(ABC, Generic[ConfigT]):
         """Mean of the training target: what a model without skill would say."""
         return self._trained_report("compare with its baseline").baseline
 
-    def untrained(self) -> BaseModel[ConfigT]:
+    def untrained(self) -> Self:
         """Return a new model of the same configuration and seed that has learned nothing."""
         twin = type(self)(self.config, logger=self.logger)
         twin.seed = self.seed
@@ -227,7 +225,7 @@ class BaseModel(ABC, Generic[ConfigT]):
         if len(tail) == 0 or tail.scale is None:
             return None
         probe = self.untrained()
-        probe._train(head, None)
+        probe.train_dataset(head, measure_residuals=False)
         forecast = probe.predict(tail.features)
         baseline = np.full(len(tail), probe.baseline)
         return replace(tail, values=np.column_stack([forecast, baseline]), columns=("forecast", "baseline"))
@@ -253,20 +251,19 @@ class BaseModel(ABC, Generic[ConfigT]):
         if not (np.diff(known_at) >= np.timedelta64(0)).all():
             raise TrainingError("The training rows are not in order of time. Sort them by timestamp.")
         is_panel = isinstance(index, pd.MultiIndex)
-        codes, names = pd.factorize(index.get_level_values("symbol"), sort=True) if is_panel else ([], [""])
+        symbols = index.get_level_values("symbol") if is_panel else pd.Index([SINGLE_SYMBOL] * len(index))
+        codes, names = pd.factorize(symbols, sort=True)
         return Dataset(
             values=np.ascontiguousarray(features.to_numpy(dtype=np.float64)),
             columns=tuple(str(name) for name in features.columns),
             index=index,
             known_at=known_at,
-            symbol_codes=np.asarray(codes, dtype=np.int64)
-            if is_panel
-            else np.zeros(len(index), dtype=np.int64),
+            symbol_codes=np.asarray(codes, dtype=np.int64),
             symbols=tuple(str(name) for name in names),
-            target=target.to_numpy(dtype=np.float64),
+            target=np.asarray(target, dtype=np.float64),
             label_end=ends,
             classes=self.classes,
-            weight=None if weight is None else weight.to_numpy(dtype=np.float64),
+            weight=None if weight is None else np.asarray(weight, dtype=np.float64),
         )
 
     def _trained_report(self, step: str) -> TrainReport:
@@ -275,7 +272,7 @@ class BaseModel(ABC, Generic[ConfigT]):
         return self.report
 
 
-class AdapterModel(BaseModel[ModelConfig]):
+class AdapterModel(BaseModel):
     """A model whose two middle steps an adapter answers."""
 
     @property
@@ -340,5 +337,7 @@ def prediction_metrics(
 ) -> dict[str, float]:
     """Return the usual metrics of predictions against known outcomes."""
     if prediction.probability is not None and prediction.classes is not None:
-        return classification_metrics(outcome, prediction.probability, prediction.classes)
-    return regression_metrics(outcome, prediction.expected, np.broadcast_to(baseline, outcome.shape))
+        return classification_metrics(outcome, probability=prediction.probability, classes=prediction.classes)
+    return regression_metrics(
+        outcome, forecast=prediction.expected, baseline=np.broadcast_to(baseline, outcome.shape)
+    )

@@ -252,6 +252,11 @@ class Plugins:
             self._scoped[key] = self._manager.subset_hook_caller(hook, others)
         return self._scoped[key]
 
+    def version_of(self, framework: str) -> str:
+        """Return the version of the distribution that answers for a framework; empty for one made in code."""
+        infos = [info for info in self._infos.values() if info.kind == "adapter" and info.name == framework]
+        return infos[0].version if infos else ""
+
     def sources(self) -> list[str]:
         """Name what may change a result: every extension in force, with its version."""
         return [

@@ -17,6 +17,7 @@ from backtester_model_core.typing import BoolArray, FloatArray
 SignalFrame: TypeAlias = pd.DataFrame
 """One signal a row on the bars' index: ``signal, confidence, score, target_weight, reason``."""
 
+SIGNAL_COLUMNS = ("signal", "confidence", "score", "target_weight", "reason")
 MAX_RESIDUALS = 1_000
 MIN_RESIDUALS = 200
 
@@ -53,6 +54,7 @@ class Reason(StrEnum):
     WARM_UP = "warm_up"
     NOT_SERVED = "not_served"
     NO_MODEL = "no_model"
+    ONE_CLASS = "one_class"
     NO_RESIDUALS = "no_residuals"
     NO_SKILL = "no_skill"
     BELOW_SIGNAL_THRESHOLD = "below_signal_threshold"
@@ -69,7 +71,8 @@ class ModelSignal:
         signal: What to do.
         confidence: Probability of the likelier side, 0.5 to 1; NaN where nothing was foreseen.
         score: Probability of a rise; NaN where nothing was foreseen.
-        target_weight: Weight of the position asked for, of its own symbol: -1 to 1.
+        target_weight: Weight of the position asked for in the portfolio: one over the number of symbols that
+            were foreseen at that time, with the side's sign.
         reason: Why the signal is NEUTRAL; empty where it is not.
         metadata: What else an engine or a log may want.
     """
@@ -141,7 +144,7 @@ class SignalPolicy:
         signal_threshold: Probability of a rise (or fall) from which a signal may be given.
         confidence_threshold: Confidence from which a signal is given.
         strong_confidence: Confidence from which it is strong.
-        baseline: Training mean of the target, for regression.
+        baseline: Training mean of the target, for regression; (n,) where each row's model has its own.
         residuals: Earlier out-of-sample residuals, for regression; ``None`` when there are too few.
         may_trade: Whether the skill gate lets signals through.
     """
@@ -149,7 +152,7 @@ class SignalPolicy:
     signal_threshold: float
     confidence_threshold: float
     strong_confidence: float
-    baseline: float = 0.0
+    baseline: float | FloatArray = 0.0
     residuals: Residuals | None = None
     may_trade: bool = True
 
@@ -158,7 +161,7 @@ class SignalPolicy:
         cls,
         config: ModelConfig,
         *,
-        baseline: float = 0.0,
+        baseline: float | FloatArray = 0.0,
         residuals: Residuals | None = None,
         may_trade: bool = True,
     ) -> SignalPolicy:
@@ -202,7 +205,7 @@ class SignalPolicy:
                 "signal": _names(side, strong),
                 "confidence": confidence,
                 "score": up,
-                "target_weight": side,
+                "target_weight": side / _eligible(prediction),
                 "reason": reason,
             },
             index=prediction.index,
@@ -267,7 +270,7 @@ def signal_records(signals: SignalFrame, *, metadata: Mapping[str, Any] | None =
     is_panel = isinstance(signals.index, pd.MultiIndex)
     stamps = signals.index.get_level_values("timestamp") if is_panel else signals.index
     symbols = signals.index.get_level_values("symbol") if is_panel else [""] * len(signals)
-    columns = [signals[name] for name in ("signal", "confidence", "score", "target_weight", "reason")]
+    columns = [signals[name] for name in SIGNAL_COLUMNS]
     return [
         ModelSignal(
             stamp,
@@ -283,6 +286,16 @@ def signal_records(signals: SignalFrame, *, metadata: Mapping[str, Any] | None =
             stamps, symbols, *columns, strict=True
         )
     ]
+
+
+def _eligible(prediction: Prediction) -> FloatArray:
+    """Count the symbols that were foreseen at each row's time, at least one."""
+    index = prediction.index
+    if not isinstance(index, pd.MultiIndex):
+        return np.ones(len(prediction))
+    times = index.codes[index.names.index("timestamp")]
+    foreseen = np.bincount(times, weights=~np.isnan(prediction.expected), minlength=len(index.levels[0]))
+    return np.maximum(foreseen[times], 1.0)
 
 
 def _names(side: FloatArray, strong: BoolArray) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -145,7 +146,7 @@ class PurgedKFold:
             raise SplitError(f"{len(sessions)} sessions cannot make {self.n_folds} folds. Lower cv_folds.")
         labelled: BoolArray = ~np.isnat(label_end)
         edges = np.linspace(0, len(sessions), self.n_folds + 1).astype(np.int64)
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges.tolist()):
             test = labelled & (known_at >= sessions[start]) & (known_at <= sessions[stop - 1])
             if not test.any():
                 continue
@@ -171,9 +172,12 @@ def _advance(sessions: TimeArray, position: int, size: int | str) -> int:
 def _rolling_start(sessions: TimeArray, fit: int, size: int | str) -> np.datetime64:
     """Return the instant after which a rolling window's training rows begin."""
     before_all = sessions[0] - np.timedelta64(1, "ns")
-    if isinstance(size, int):
-        return sessions[fit - size] if fit >= size else before_all
-    return max(sessions[fit] - np.timedelta64(pd.Timedelta(size).value, "ns"), before_all)
+    start: np.datetime64 = before_all
+    if isinstance(size, str):
+        start = sessions[fit] - np.timedelta64(pd.Timedelta(size).value, "ns")
+    elif fit >= size:
+        start = sessions[fit - size]
+    return max(start, before_all)
 
 
 def _served_from(sessions: TimeArray, fits: list[int], delay: str | None) -> list[int]:

@@ -22,7 +22,7 @@ from backtester_model_core.exceptions import (
 from backtester_model_core.features import evaluate, resolve_features, return_volatility
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.labels import compute_label, label_kind
-from backtester_model_core.typing import FloatArray, TimeArray
+from backtester_model_core.typing import FloatArray
 
 if TYPE_CHECKING:
     from backtester_model_core.model import BaseModel
@@ -99,7 +99,9 @@ def prepare_dataset(config: ModelConfig, data: pd.DataFrame) -> Dataset:
     _require_enough_rows(bars, config)
     stamps = config.data_config
     panel = Panel.of(bars, bar_stamp=stamps.bar_stamp, frequency=stamps.frequency)
-    expressions = resolve_features(config, tuple(panel.columns))
+    expressions = resolve_features(
+        config.features, bar_columns=panel.columns, feature_columns=config.feature_columns
+    )
     scale = {SCALE: return_volatility(config.target_column)} if config.target_column in panel.columns else {}
     values = evaluate({**expressions, **scale}, panel)
     names = tuple(expressions)
@@ -208,8 +210,3 @@ def _require_enough_rows(bars: pd.DataFrame, config: ModelConfig) -> None:
             f"prediction_horizon {config.prediction_horizon} + 1), or lower lookback_period."
         )
         raise BarsError.of([BarsFault("too_few_rows", None, None, longest, None, None, hint)])
-
-
-def stamps_of(series: pd.Series[pd.Timestamp]) -> TimeArray:
-    """Return a series of instants as UTC ``datetime64[ns]``."""
-    return pd.DatetimeIndex(series).tz_localize(None).to_numpy(dtype="datetime64[ns]")

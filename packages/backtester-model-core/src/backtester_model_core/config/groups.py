@@ -1,0 +1,231 @@
+"""The groups of fields that a model configuration nests."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pandas as pd
+import pydantic
+
+
+def _check_span(value: int | str | None) -> int | str | None:
+    """Accept a positive count of sessions or a positive pandas time span such as ``365D``."""
+    if isinstance(value, int) and value < 1:
+        raise ValueError("a size is a positive number of sessions or a time span such as '365D'")
+    if isinstance(value, str):
+        try:
+            positive = pd.Timedelta(value) > pd.Timedelta(0)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is not a time span; write for example '365D' or '12h'") from error
+        if not positive:
+            raise ValueError(f"the time span {value!r} is not positive")
+    return value
+
+
+Span = Annotated[int | str, pydantic.AfterValidator(_check_span)]
+Name = Annotated[str, pydantic.Field(min_length=1, max_length=100)]
+
+
+class Group(pydantic.BaseModel):
+    """A frozen group of fields that refuses unknown keys."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class DataConfig(Group):
+    """Where bars come from and how their stamps are to be read."""
+
+    source: Name = pydantic.Field(
+        default="auto", description="Name of a registered data source; 'auto' goes by the file's ending."
+    )
+    path: str | None = pydantic.Field(
+        default=None, description="File to read, for the sources that read one."
+    )
+    symbols: tuple[Name, ...] | None = pydantic.Field(
+        default=None, description="Symbols to keep; all when not given."
+    )
+    start: str | None = pydantic.Field(
+        default=None, description="First bar to keep, as an ISO date or timestamp."
+    )
+    end: str | None = pydantic.Field(
+        default=None, description="Last bar to keep, inclusive, as an ISO date or timestamp."
+    )
+    frequency: str | None = pydantic.Field(
+        default=None,
+        description="Spacing of the bars as a time span ('1D', '1h'); found from the bars when not given.",
+    )
+    bar_stamp: Literal["open", "close"] = pydantic.Field(
+        default="close",
+        description="Whether a bar's stamp marks its open or its close. A row is known at its bar's close.",
+    )
+
+    @pydantic.field_validator("start", "end")
+    @classmethod
+    def _check_timestamp(cls, value: str | None) -> str | None:
+        if value is not None and pd.isna(pd.to_datetime(value, errors="coerce", format="ISO8601")):
+            raise ValueError(f"{value!r} is not an ISO date or timestamp such as '2020-01-31'")
+        return value
+
+    @pydantic.field_validator("frequency")
+    @classmethod
+    def _check_frequency(cls, value: str | None) -> str | None:
+        _check_span(value)
+        return value
+
+
+class FeaturesConfig(Group):
+    """Which columns the model learns from."""
+
+    sets: tuple[Name, ...] = pydantic.Field(
+        default=("basic",), max_length=20, description="Names of registered feature sets."
+    )
+    expressions: dict[Name, Annotated[str, pydantic.Field(min_length=1, max_length=2000)]] = pydantic.Field(
+        default_factory=dict,
+        max_length=1000,
+        description=(
+            "Further columns: name to expression over bars, such as 'close / rolling_mean(close, 20) - 1'."
+        ),
+    )
+
+
+class LabelConfig(Group):
+    """What the model learns to foresee, and when that becomes known."""
+
+    kind: Name | None = pydantic.Field(
+        default=None,
+        description=(
+            "Name of a registered label; by default 'direction' for classification and "
+            "'forward_return' for regression."
+        ),
+    )
+    entry: Literal["open", "close"] = pydantic.Field(
+        default="open",
+        description=(
+            "Price at which the position is entered: the next bar's open, or the decision bar's close."
+        ),
+    )
+    exit: Literal["open", "close"] = pydantic.Field(
+        default="open",
+        description=(
+            "Price at which it is left: the open after the horizon, or the close of the horizon's last bar."
+        ),
+    )
+    delisted_after: int = pydantic.Field(
+        default=5,
+        ge=1,
+        le=250,
+        description=(
+            "Sessions without a bar, while the panel goes on, after which a symbol counts as delisted."
+        ),
+    )
+    delisting_return: float = pydantic.Field(
+        default=0.0,
+        ge=-1.0,
+        le=1.0,
+        description="Return from the last close at which a delisted symbol is sold.",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _check_legs(self) -> LabelConfig:
+        if self.entry == "close" and self.exit == "open":
+            raise ValueError(
+                "entry = 'close' goes with exit = 'close': a position entered at a close is left at a close"
+            )
+        return self
+
+
+class ValidationConfig(Group):
+    """How the walk-forward moves: window sizes in sessions (distinct bar times) or time spans."""
+
+    scheme: Literal["expanding", "rolling"] = pydantic.Field(
+        default="expanding", description="Whether a training window keeps its first row or its length."
+    )
+    train_size: Span | None = pydantic.Field(
+        default=None,
+        description=(
+            "Length of the first training window, and of each one when rolling; by default "
+            "train_test_split's share of the sessions."
+        ),
+    )
+    test_size: Span = pydantic.Field(
+        default=63, description="Length of the block that one trained model serves."
+    )
+    retrain_delay: str | None = pydantic.Field(
+        default=None,
+        description=(
+            "Time between the fit and the first decision of the new model; the old one serves meanwhile."
+        ),
+    )
+    embargo: int = pydantic.Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Sessions after a cross-validation test fold whose rows do not train.",
+    )
+
+    @pydantic.field_validator("retrain_delay")
+    @classmethod
+    def _check_delay(cls, value: str | None) -> str | None:
+        _check_span(value)
+        return value
+
+
+class CostsConfig(Group):
+    """What trading costs, and how the simple after-cost return is kept."""
+
+    commission_bps: float = pydantic.Field(
+        default=0.5, ge=0, le=1000, description="Commission, one way, in basis points of the traded value."
+    )
+    half_spread_bps: float = pydantic.Field(
+        default=0.5, ge=0, le=1000, description="Half the bid-ask spread, in basis points."
+    )
+    slippage_bps: float = pydantic.Field(
+        default=1.0, ge=0, le=1000, description="Slippage, one way, in basis points."
+    )
+    borrow_rate: float = pydantic.Field(
+        default=0.0, ge=0, le=10, description="Yearly rate paid on short positions."
+    )
+    risk_free_rate: float = pydantic.Field(
+        default=0.0, ge=-1, le=10, description="Yearly rate earned on cash."
+    )
+    bars_per_year: float = pydantic.Field(
+        default=252.0, gt=0, le=1e7, description="Bars in a year, for yearly rates and ratios."
+    )
+    rebalance: Literal["every_bar", "on_change"] = pydantic.Field(
+        default="on_change",
+        description="Whether weights are restored at every bar or only when the decision changes.",
+    )
+    holding: Literal["latest", "tranches"] = pydantic.Field(
+        default="latest",
+        description=(
+            "For horizons above one bar: follow the latest signal, or hold the average of as many "
+            "overlapping tranches."
+        ),
+    )
+
+    @property
+    def one_way(self) -> float:
+        """Cost of trading one unit of value, one way, as a fraction."""
+        return (self.commission_bps + self.half_spread_bps + self.slippage_bps) / 1e4
+
+
+class GateConfig(Group):
+    """Whether a model may trade before it has shown skill out of sample."""
+
+    mode: Literal["off", "warn", "block"] = pydantic.Field(
+        default="block",
+        description=(
+            "'block' makes signals NEUTRAL with reason no_skill until the gate opens; 'warn' only "
+            "says so; 'off' does not look."
+        ),
+    )
+    planned_windows: int = pydantic.Field(
+        default=20,
+        ge=1,
+        le=10_000,
+        description=(
+            "Number of windows over which noise may open the gate in at most five per cent of "
+            "runs. It is planned, not counted, so that a longer backtest does not change earlier "
+            "signals."
+        ),
+    )

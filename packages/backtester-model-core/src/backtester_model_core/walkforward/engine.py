@@ -1,0 +1,202 @@
+"""Many windows: train, foresee, decide, and judge, as it would have gone in time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.bars import bars_notes, check_bars
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.dataset import Dataset
+from backtester_model_core.factory import create_model, load_config
+from backtester_model_core.model import BaseModel
+from backtester_model_core.plugins import plugins
+from backtester_model_core.runs import RunFolder, digest_of
+from backtester_model_core.splits import Window, resolve_train_size, walk_forward_windows
+from backtester_model_core.walkforward.blocks import Block, serve_or_resume, window_keys
+from backtester_model_core.walkforward.result import WalkForwardResult
+from backtester_model_core.walkforward.scoring import (
+    Served,
+    baseline_metrics,
+    forecast_metrics,
+    funnel,
+    judge,
+    signal_table,
+    trade,
+    window_table,
+)
+from backtester_model_core.walkforward.second_pass import Event, SecondPass, run_second_pass
+
+Progress = Callable[[int, int], None]
+"""Called with (windows done, windows in all) as windows finish."""
+
+
+def walk_forward(
+    config: ModelConfig | Mapping[str, Any] | str | Path,
+    bars: pd.DataFrame,
+    *,
+    out: str | Path | None = None,
+    n_jobs: int = 1,
+    progress: Progress | None = None,
+    logger: logging.Logger | None = None,
+) -> WalkForwardResult:
+    """Train and serve window after window, and judge what was foreseen out of sample.
+
+    Features and labels are computed once for all rows: features are causal, so windows cannot contaminate each
+    other, and training rows are purged by their label's end. The first pass trains and foresees every window;
+    the second, in time order, sets policies from the outcomes then known and gives signals.
+
+    Args:
+        config: A configuration, a mapping, or the path of a configuration file.
+        bars: What ``check_bars`` accepts.
+        out: A run folder. Each finished window is on disk there before the next starts, so that a killed run
+            resumes; results are written there at the end.
+        n_jobs: Windows served at a time, each in its own process (joblib); -1 for one a core.
+        progress: Called as windows finish.
+        logger: Where events are logged.
+
+    Raises:
+        BacktesterModelError: A subclass that says which bars, option or package is at fault.
+    """
+    log = logger or logging.getLogger(__name__)
+    started = time.perf_counter()
+    settings = config if isinstance(config, ModelConfig) else load_config(config)
+    checked = check_bars(bars)
+    model = create_model(settings)
+    dataset = model.prepare(checked)
+    model = create_model(
+        resolve_config(model.config.model_copy(update={"random_state": model.seed}), dataset)
+    )
+    windows = plan_windows(model.config, dataset)
+    prepared = time.perf_counter()
+
+    blocks = _first_pass(model, dataset, windows, out=out, n_jobs=n_jobs, progress=progress)
+    served_at = time.perf_counter()
+    second = run_second_pass(model, checked, dataset, windows, blocks, logger=log)
+    decided = time.perf_counter()
+    result = _judged(model.config, checked, dataset, windows, blocks, second)
+    timings = {
+        "prepare": prepared - started,
+        "train": sum(block.seconds["train"] for block in blocks),
+        "predict": sum(block.seconds["predict"] for block in blocks),
+        "first_pass": served_at - prepared,
+        "second_pass": decided - served_at,
+        "judge": time.perf_counter() - decided,
+    }
+    finished = result(timings)
+    if out is not None:
+        finished.write(out)
+    return finished
+
+
+def resolve_config(config: ModelConfig, dataset: Dataset) -> ModelConfig:
+    """Fill in what the data or a default decides, so that the configuration repeats the run on other bars.
+
+    The length of the first training window becomes a number of sessions: a share of the sessions would change
+    when bars are added.
+    """
+    n_sessions = len(np.unique(dataset.known_at))
+    size = resolve_train_size(
+        config.validation, train_test_split=config.train_test_split, n_sessions=n_sessions
+    )
+    return config.model_copy(
+        update={
+            "validation": config.validation.model_copy(update={"train_size": size}),
+            "label": config.label.model_copy(update={"kind": config.label_kind}),
+            "strong_threshold": config.strong_confidence,
+        }
+    )
+
+
+def plan_windows(config: ModelConfig, dataset: Dataset) -> list[Window]:
+    """Return the windows of a walk-forward; only rows that can be learned from are training rows."""
+    learnable = dataset.is_complete & dataset.is_labelled
+    label_end = np.where(learnable, dataset.label_end, np.datetime64("NaT"))
+    return walk_forward_windows(
+        dataset.known_at, label_end, validation=config.validation, train_test_split=config.train_test_split
+    )
+
+
+def _first_pass(
+    model: BaseModel,
+    dataset: Dataset,
+    windows: list[Window],
+    *,
+    out: str | Path | None,
+    n_jobs: int,
+    progress: Progress | None,
+) -> list[Block]:
+    """Serve every window, in parallel where asked to, from the run folder where it is finished."""
+    import joblib  # here, because the core's import must stay light
+
+    keys: list[str | None] = [None] * len(windows)
+    folder = None
+    if out is not None:
+        store = RunFolder(out)
+        folder = store.path
+        keys = list(window_keys(model, dataset, windows))
+        facts = {"config": model.config.model_dump(mode="json"), "windows": keys}
+        store.record_run(digest_of(facts), facts)
+    in_code = plugins().registered_in_code()
+    tasks = (
+        joblib.delayed(serve_or_resume)(model, dataset, window, key=key, folder=folder, in_code=in_code)
+        for window, key in zip(windows, keys, strict=True)
+    )
+    blocks: list[Block] = []
+    for block in joblib.Parallel(n_jobs=n_jobs, return_as="generator")(tasks):
+        blocks.append(block)
+        if progress is not None:
+            progress(len(blocks), len(windows))
+    return blocks
+
+
+def _judged(
+    config: ModelConfig,
+    bars: pd.DataFrame,
+    dataset: Dataset,
+    windows: list[Window],
+    blocks: list[Block],
+    second: SecondPass,
+) -> Callable[[Mapping[str, float]], WalkForwardResult]:
+    """Measure everything; what remains is to say how long it took."""
+    served = Served.of(dataset, windows, blocks)
+    trading = trade(config, bars, dataset, served, second.signals)
+    table = window_table(dataset, windows, blocks, served, second.gate, second.live)
+    fields: dict[str, Any] = {
+        "config": config,
+        "predictions": _predictions(dataset, served),
+        "signals": second.signals,
+        "windows": table,
+        "metrics": forecast_metrics(dataset, served),
+        "baselines": baseline_metrics(dataset, served),
+        "verdict": judge(config, dataset, served),
+        "signal_table": signal_table(dataset, served, second.signals),
+        "returns": trading.frame,
+        "return_metrics": trading.metrics,
+        "funnel": funnel(dataset, windows, served, second.signals),
+        "events": _event_frame(second.events),
+        "bars_notes": tuple(note.message for note in bars_notes(bars)),
+    }
+    return lambda timings: WalkForwardResult(**fields, timings=timings)
+
+
+def _predictions(dataset: Dataset, served: Served) -> pd.DataFrame:
+    frame = served.prediction.frame
+    frame["baseline"] = served.baseline
+    frame["outcome"] = dataset.target[served.rows]
+    frame["label_end"] = dataset.label_end[served.rows]
+    frame["window"] = served.window
+    return frame
+
+
+def _event_frame(events: tuple[Event, ...]) -> pd.DataFrame:
+    columns = ["at", "window", "kind", "message"]
+    return pd.DataFrame(
+        [[pd.Timestamp(each.at), each.window, each.kind, each.message] for each in events], columns=columns
+    )

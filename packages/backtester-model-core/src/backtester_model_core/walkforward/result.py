@@ -1,0 +1,115 @@
+"""What a walk-forward found, and how it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.evaluation import Verdict
+from backtester_model_core.runs import RunFolder, encode_json
+from backtester_model_core.signals import SignalFrame
+
+
+@dataclass(frozen=True, eq=False)
+class WalkForwardResult:
+    """Out-of-sample predictions and signals for every row, and what they were worth.
+
+    Attributes:
+        config: The configuration as resolved: sizes and seed filled in, so that it repeats the run.
+        predictions: One row for each served bar: what was foreseen, by which window, beside what happened.
+        signals: One signal for every bar, NEUTRAL with a reason where nothing is said.
+        windows: One row for each window: dates, training, metrics, gate and live figures.
+        metrics: Metrics of all out-of-sample forecasts together.
+        baselines: The same metrics of what needs no model.
+        verdict: Skill, no skill shown, or worse than naive.
+        signal_table: Hit rate and mean forward return by signal type.
+        returns: Net return of each bar after costs, of the signals, always long and buy-and-hold.
+        return_metrics: Figures of those returns.
+        funnel: Rows that pass each stage, from bars to signals.
+        events: What happened and when: trainings, refusals, the gate, suggestions to retrain.
+        bars_notes: What ``check_bars`` normalised or found worth saying.
+        timings: Seconds spent in each stage.
+    """
+
+    config: ModelConfig
+    predictions: pd.DataFrame
+    signals: SignalFrame
+    windows: pd.DataFrame
+    metrics: Mapping[str, float]
+    baselines: Mapping[str, Mapping[str, float]]
+    verdict: Verdict
+    signal_table: pd.DataFrame
+    returns: pd.DataFrame
+    return_metrics: Mapping[str, Mapping[str, float]]
+    funnel: Mapping[str, int]
+    events: pd.DataFrame
+    bars_notes: tuple[str, ...]
+    timings: Mapping[str, float]
+
+    @property
+    def target_weight(self) -> pd.DataFrame | pd.Series[float]:
+        """The weight asked for at each decision time, one column a symbol; it can be filled from the next open."""
+        weight = self.signals["target_weight"]
+        is_panel = isinstance(weight.index, pd.MultiIndex)
+        return weight.unstack("symbol") if is_panel else weight  # noqa: PD010 - the index has no duplicates to pivot
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures as plain data: what ``metrics.json`` holds."""
+        return {
+            "model_name": self.config.model_name,
+            "verdict": {
+                "outcome": str(self.verdict.outcome),
+                "detail": self.verdict.detail,
+                "sentence": self.verdict.sentence,
+                "t_g": self.verdict.t_g,
+                "t_d": self.verdict.t_d,
+                "critical": self.verdict.critical,
+                "n_decision_times": self.verdict.n,
+            },
+            "metrics": self.metrics,
+            "baselines": self.baselines,
+            "returns": self.return_metrics,
+            "signals": self.signal_table.to_dict(orient="index"),
+            "funnel": self.funnel,
+            "n_windows": len(self.windows),
+            "bars_notes": self.bars_notes,
+        }
+
+    def write(self, folder: str | Path) -> dict[str, Path]:
+        """Write the result's files into a folder, each whole or not at all.
+
+        Returns:
+            The path of each file by its name. Parquet files need the ``parquet`` extra and are left out without.
+        """
+        store = RunFolder(folder)
+        files = {
+            "config.json": encode_json(self.config.model_dump(mode="json")),
+            "metrics.json": encode_json(self.summary()),
+            "timings.json": encode_json(self.timings),
+            "windows.csv": _csv(self.windows),
+            "events.csv": _csv(self.events),
+            "returns.csv": _csv(self.returns),
+            "predictions.csv": _csv(self.predictions),
+            "signals.csv": _csv(self.signals),
+        }
+        parquet = _parquet(self.signals)
+        if parquet is not None:
+            files["signals.parquet"] = parquet
+        return {name: store.write_result(name, content) for name, content in files.items()}
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(lineterminator="\n").encode()
+
+
+def _parquet(frame: pd.DataFrame) -> bytes | None:
+    try:
+        content: bytes = frame.to_parquet()
+    except ImportError:
+        return None
+    return content

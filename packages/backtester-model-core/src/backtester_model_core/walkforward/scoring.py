@@ -1,0 +1,230 @@
+"""What a walk-forward was worth: metrics beside baselines, the verdict, returns after costs, the funnel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.dataset import Dataset, Prediction
+from backtester_model_core.evaluation import (
+    ReturnPath,
+    Verdict,
+    after_cost_return,
+    baseline_returns,
+    decision_turnover,
+    information_coefficients,
+    judge_skill,
+    last_known_outcome,
+    return_metrics,
+    signal_metrics,
+)
+from backtester_model_core.model import prediction_metrics
+from backtester_model_core.signals import Reason, SignalFrame
+from backtester_model_core.splits import Window
+from backtester_model_core.typing import FloatArray, IntArray
+from backtester_model_core.walkforward.blocks import Block
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """Everything foreseen out of sample, in the dataset's row order.
+
+    Attributes:
+        rows: (n,) the dataset's rows that were served.
+        window: (n,) number of the window that served each.
+        prediction: What was foreseen.
+        baseline: (n,) training mean of the row's model.
+        class_share: (n, k) training share of each class, for a classifier.
+    """
+
+    rows: IntArray
+    window: IntArray
+    prediction: Prediction
+    baseline: FloatArray
+    class_share: FloatArray | None
+
+    @classmethod
+    def of(cls, dataset: Dataset, windows: Sequence[Window], blocks: Sequence[Block]) -> Served:
+        """Join the blocks of all windows."""
+        rows = np.concatenate([window.test_rows for window in windows])
+        number = np.repeat(
+            [window.number for window in windows], [len(window.test_rows) for window in windows]
+        )
+        probability = _joined([block.probability for block in blocks])
+        prediction = Prediction(
+            dataset.index[rows],
+            np.concatenate([block.expected for block in blocks]),
+            probability,
+            dataset.classes,
+        )
+        baseline = np.concatenate([block.baseline for block in blocks])
+        return cls(rows, number, prediction, baseline, _joined([block.class_share for block in blocks]))
+
+
+def judge(config: ModelConfig, dataset: Dataset, served: Served) -> Verdict:
+    """Judge the out-of-sample forecasts against the training means."""
+    return judge_skill(
+        dataset.known_at[served.rows],
+        outcome=dataset.target[served.rows],
+        forecast=served.prediction.expected,
+        baseline=served.baseline,
+        horizon=config.prediction_horizon,
+    )
+
+
+def forecast_metrics(dataset: Dataset, served: Served, rows: Any = slice(None)) -> dict[str, float]:
+    """Return the metrics of the forecasts on served rows, information coefficients among them."""
+    prediction, outcome = (
+        served.prediction.take(np.arange(len(served.rows))[rows]),
+        dataset.target[served.rows[rows]],
+    )
+    known = ~np.isnan(prediction.expected)
+    metrics = prediction_metrics(prediction.take(known), outcome[known], served.baseline[rows][known])
+    coefficients = information_coefficients(
+        outcome, forecast=prediction.expected, decision_time=dataset.known_at[served.rows[rows]]
+    )
+    return {**metrics, **{name: value for name, value in coefficients.items() if name != "n"}}
+
+
+def baseline_metrics(dataset: Dataset, served: Served) -> dict[str, dict[str, float]]:
+    """Return the same metrics for what needs no model: the training prior or mean, and the last known outcome."""
+    foreseen = ~np.isnan(served.prediction.expected)
+    last = last_known_outcome(
+        dataset.target, known_at=dataset.known_at, label_end=dataset.label_end, symbol=dataset.symbol_codes
+    )[served.rows]
+    usable = foreseen & ~np.isnan(last)
+    index, outcome = served.prediction.index, dataset.target[served.rows]
+    prior = Prediction(index, served.baseline, served.class_share, dataset.classes)
+    shares = (
+        None if dataset.classes is None else (last[:, None] == np.asarray(dataset.classes)).astype(np.float64)
+    )
+    repeated = Prediction(index, last, shares, dataset.classes)
+    name = "training_mean" if dataset.classes is None else "class_prior"
+    return {
+        name: prediction_metrics(prior.take(foreseen), outcome[foreseen], served.baseline[foreseen]),
+        "last_value": prediction_metrics(repeated.take(usable), outcome[usable], served.baseline[usable]),
+    }
+
+
+def window_table(
+    dataset: Dataset,
+    windows: Sequence[Window],
+    blocks: Sequence[Block],
+    served: Served,
+    *further: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return one row for each window: its dates, its training, its metrics, its live figures."""
+    rows = []
+    for window, block in zip(windows, blocks, strict=True):
+        metrics = forecast_metrics(dataset, served, served.window == window.number)
+        rows.append(
+            {
+                "fit_at": pd.Timestamp(window.fit_at),
+                "serves_from": pd.Timestamp(window.serves_from),
+                "serves_to": pd.Timestamp(window.serves_to),
+                "n_train": sum(int(report["n_rows"]) for report in block.reports),
+                "n_served": len(window.test_rows),
+                "n_refused": len(block.refusals),
+                **metrics,
+            }
+        )
+    return pd.concat([pd.DataFrame(rows), *further], axis=1).rename_axis("window")
+
+
+def signal_table(dataset: Dataset, served: Served, signals: SignalFrame) -> pd.DataFrame:
+    """Return, by signal type, how many there were, how often they hit, and what followed."""
+    returns = dataset.forward_return
+    known = np.full(len(served.rows), np.nan) if returns is None else returns[served.rows]
+    return signal_metrics(signals["signal"].to_numpy()[served.rows], forward_return=known)
+
+
+@dataclass(frozen=True, eq=False)
+class Trading:
+    """The simple after-cost return of the signals, beside always long and buy-and-hold.
+
+    Attributes:
+        sessions: (n,) instants of the served sessions.
+        paths: Return paths by name: ``signals``, ``always_long``, ``buy_and_hold``.
+        metrics: Figures of each path.
+    """
+
+    sessions: pd.DatetimeIndex
+    paths: dict[str, ReturnPath]
+    metrics: dict[str, dict[str, float]]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Net return of each path, on the bar at whose close it was decided."""
+        length = len(self.paths["signals"].net)
+        return pd.DataFrame(
+            {name: path.net for name, path in self.paths.items()}, index=self.sessions[:length]
+        )
+
+
+def trade(
+    config: ModelConfig, bars: pd.DataFrame, dataset: Dataset, served: Served, signals: SignalFrame
+) -> Trading:
+    """Follow the signals through the served sessions with the configuration's costs."""
+    start = dataset.known_at[served.rows[0]]
+    rows = np.flatnonzero(dataset.known_at >= start)
+    sessions, session = np.unique(dataset.known_at[rows], return_inverse=True)
+    shape = (len(sessions), len(dataset.symbols))
+    place = (session, dataset.symbol_codes[rows])
+
+    def table(values: FloatArray) -> FloatArray:
+        out = np.full(shape, np.nan)
+        out[place] = values[rows]
+        return out
+
+    weights = table(signals["target_weight"].to_numpy(dtype=np.float64))
+    foreseen = np.zeros(len(dataset), dtype=np.float64)
+    foreseen[served.rows] = ~np.isnan(served.prediction.expected)
+    prices: dict[str, Any] = {
+        "open_price": table(bars["open"].to_numpy(dtype=np.float64)),
+        "close_price": table(bars["close"].to_numpy(dtype=np.float64)),
+        "costs": config.costs,
+        "delisting_return": config.label.delisting_return,
+        "delisted_after": config.label.delisted_after,
+    }
+    followed = after_cost_return(weights, horizon=config.prediction_horizon, **prices)
+    paths = {"signals": followed, **baseline_returns(np.nan_to_num(table(foreseen)) > 0, **prices)}
+    metrics = {name: return_metrics(path, costs=config.costs) for name, path in paths.items()}
+    metrics["signals"]["decision_turnover"] = decision_turnover(weights)
+    return Trading(pd.DatetimeIndex(sessions), paths, metrics)
+
+
+def funnel(
+    dataset: Dataset, windows: Sequence[Window], served: Served, signals: SignalFrame
+) -> dict[str, int]:
+    """Count the rows that pass each stage, from bars to signals: the answer to "why no trades?"."""
+    reasons = signals["reason"].to_numpy()[served.rows]
+    passed = {"served": len(served.rows)}
+    remaining = len(served.rows)
+    for stage, stopped in (
+        ("foreseen", (Reason.WARM_UP, Reason.NO_MODEL, Reason.ONE_CLASS)),
+        ("with_probability", (Reason.NO_RESIDUALS,)),
+        ("past_gate", (Reason.NO_SKILL,)),
+        ("above_signal_threshold", (Reason.BELOW_SIGNAL_THRESHOLD,)),
+        ("above_confidence", (Reason.BELOW_CONFIDENCE,)),
+    ):
+        remaining -= int(np.isin(reasons, [reason.value for reason in stopped]).sum())
+        passed[stage] = remaining
+    trained = np.unique(np.concatenate([window.train_rows for window in windows]))
+    return {
+        "bars": len(dataset),
+        "complete_features": int(dataset.is_complete.sum()),
+        "known_label": int((dataset.is_complete & dataset.is_labelled).sum()),
+        "trained_on": len(trained),
+        **passed,
+        "acted": int((signals["target_weight"].to_numpy()[served.rows] != 0).sum()),
+    }
+
+
+def _joined(parts: Sequence[FloatArray | None]) -> FloatArray | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None

@@ -1,0 +1,241 @@
+"""The second pass, in time order: policies from what was known, signals, the skill gate, live figures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.dataset import Dataset, Prediction
+from backtester_model_core.evaluation import gate_opens, gate_statistic, mean_with_bound, skill_series
+from backtester_model_core.exceptions import PluginError
+from backtester_model_core.model import BaseModel
+from backtester_model_core.signals import (
+    SIGNAL_COLUMNS,
+    Reason,
+    Residuals,
+    SignalFrame,
+    SignalPolicy,
+    neutral_signals,
+)
+from backtester_model_core.splits import Window
+from backtester_model_core.walkforward.blocks import Block, ScoredRows
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in the walk-forward, at the instant at which it could have been known.
+
+    Attributes:
+        at: UTC instant.
+        window: Number of the window it belongs to.
+        kind: ``trained``, ``refused``, ``gate_opened``, ``gate_closed`` or ``retrain_suggested``.
+        message: What happened, with its figures.
+    """
+
+    at: np.datetime64
+    window: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class SecondPass:
+    """What the second pass made.
+
+    Attributes:
+        signals: One signal for every row of the dataset.
+        events: In time order.
+        live: One row of live figures for each window; no columns when monitoring is off.
+        gate: For each window, the gate's statistic (NaN where undefined) and whether it was open.
+    """
+
+    signals: SignalFrame
+    events: tuple[Event, ...]
+    live: pd.DataFrame
+    gate: pd.DataFrame
+
+
+def run_second_pass(
+    model: BaseModel,
+    bars: pd.DataFrame,
+    dataset: Dataset,
+    windows: Sequence[Window],
+    blocks: Sequence[Block],
+    *,
+    logger: logging.Logger,
+) -> SecondPass:
+    """Walk the windows in time order; each window's signals use only outcomes known at its fit."""
+    columns = {
+        name: values.to_numpy(copy=True)
+        for name, values in neutral_signals(dataset.index, Reason.NOT_SERVED).items()
+    }
+    served = [_scored(dataset, window, block) for window, block in zip(windows, blocks, strict=True)]
+    inner = [block.inner for block in blocks if block.inner is not None]
+    events: list[Event] = []
+    gate_rows: list[dict[str, Any]] = []
+    live_rows: list[dict[str, Any]] = []
+    is_open = False
+    for number, (window, block) in enumerate(zip(windows, blocks, strict=True)):
+        events += _training_events(window, block)
+        earlier = ScoredRows.joined(served[:number]).known_by(window.fit_at) if number else None
+        statistic, opens = _gate(model, earlier, windows_done=number)
+        if opens != is_open:
+            events.append(_gate_event(window, statistic, opens=opens))
+        is_open = opens
+        gate_rows.append({"gate_statistic": statistic, "gate_open": opens})
+        policies = model.config.gate.mode != "block" or opens
+        model.policy = _policy(model, window, block, served[:number], inner, may_trade=policies)
+        frame = _block_signals(model, bars, dataset, window, block)
+        for name, values in columns.items():
+            values[window.test_rows] = frame[name].to_numpy()
+        if model.config.enable_monitoring:
+            live_rows.append(_live_figures(model, served[number], earlier))
+            events += _retraining_events(window, served[number], live_rows[-1])
+    for event in events:
+        logger.info("%s window %d %s: %s", event.at, event.window, event.kind, event.message)
+    return SecondPass(
+        pd.DataFrame(columns, index=dataset.index),
+        tuple(sorted(events, key=lambda event: event.at)),
+        pd.DataFrame(live_rows),
+        pd.DataFrame(gate_rows),
+    )
+
+
+def _scored(dataset: Dataset, window: Window, block: Block) -> ScoredRows:
+    return ScoredRows.of(dataset.take(window.test_rows), forecast=block.expected, baseline=block.baseline)
+
+
+def _policy(
+    model: BaseModel,
+    window: Window,
+    block: Block,
+    earlier: Sequence[ScoredRows],
+    inner: Sequence[ScoredRows],
+    *,
+    may_trade: bool,
+) -> SignalPolicy:
+    """Set the thresholds, and for a regression the residuals of earlier out-of-sample rows then known."""
+    if model.classes is not None:
+        return SignalPolicy.of(model.config, may_trade=may_trade)
+    pool = [rows.known_by(window.fit_at) for rows in (*inner, *earlier)]
+    residuals = None
+    if pool:
+        known = ScoredRows.joined(pool)
+        residuals = Residuals.measure(known.forecast, known.outcome, known.baseline, known.scale)
+    baseline = block.baseline if model.config.pooling == "per_symbol" else _single(block.baseline)
+    return SignalPolicy.of(model.config, baseline=baseline, residuals=residuals, may_trade=may_trade)
+
+
+def _single(baseline: Any) -> float:
+    """Return the one baseline of a pooled block; zero where the window was refused."""
+    known = baseline[~np.isnan(baseline)]
+    return float(known[0]) if len(known) else 0.0
+
+
+def _gate(model: BaseModel, earlier: ScoredRows | None, *, windows_done: int) -> tuple[float, bool]:
+    """Return the gate's statistic over earlier rows and whether it lets signals through."""
+    settings = model.config.gate
+    if settings.mode == "off":
+        return float("nan"), True
+    if earlier is None or len(earlier) == 0:
+        return float("nan"), False
+    statistic = gate_statistic(
+        earlier.known_at,
+        outcome=earlier.outcome,
+        forecast=earlier.forecast,
+        baseline=earlier.baseline,
+        horizon=model.config.prediction_horizon,
+    )
+    return statistic, gate_opens(
+        statistic, windows_done=windows_done, planned_windows=settings.planned_windows
+    )
+
+
+def _gate_event(window: Window, statistic: float, *, opens: bool) -> Event:
+    if opens:
+        said = "off" if np.isnan(statistic) else f"t(g) = {statistic:.2f}"
+        return Event(
+            window.fit_at, window.number, "gate_opened", f"the skill gate lets signals through ({said})"
+        )
+    return Event(
+        window.fit_at,
+        window.number,
+        "gate_closed",
+        f"the skill gate has closed again (t(g) = {statistic:.2f})",
+    )
+
+
+def _block_signals(
+    model: BaseModel, bars: pd.DataFrame, dataset: Dataset, window: Window, block: Block
+) -> SignalFrame:
+    """Ask the signal hook about one block; rows whose model was refused say so."""
+    rows = window.test_rows
+    scale = None if dataset.scale is None else dataset.scale[rows]
+    prediction = Prediction(dataset.index[rows], block.expected, block.probability, model.classes, scale)
+    frame = model.signal(bars.iloc[rows], prediction)
+    missing = [name for name in SIGNAL_COLUMNS if name not in frame]
+    if missing or len(frame) != len(rows):
+        raise PluginError(
+            f"The signal step answered with {len(frame)} rows of {', '.join(map(str, frame))}, where {len(rows)} rows of "
+            f"{', '.join(SIGNAL_COLUMNS)} were asked for. An extension that wraps backtester_signal is at fault."
+        )
+    for refusal in block.refusals:
+        refused = np.ones(len(rows), dtype=bool)
+        if refusal.symbol:
+            refused = dataset.symbol_codes[rows] == dataset.symbols.index(refusal.symbol)
+        frame.loc[refused, "reason"] = refusal.reason.value
+    return frame
+
+
+def _training_events(window: Window, block: Block) -> list[Event]:
+    events = []
+    for report in block.reports:
+        whose = f"{report['symbol']}: " if report["symbol"] else ""
+        notes = f"; {'; '.join(report['notes'])}" if report["notes"] else ""
+        message = f"{whose}{report['n_rows']:,} rows with labels known to {report['trained_to']}{notes}"
+        events.append(Event(window.fit_at, window.number, "trained", message))
+    for refusal in block.refusals:
+        whose = f"{refusal.symbol}: " if refusal.symbol else ""
+        events.append(Event(window.fit_at, window.number, "refused", f"{whose}{refusal.message}"))
+    return events
+
+
+def _live_figures(model: BaseModel, block: ScoredRows, earlier: ScoredRows | None) -> dict[str, Any]:
+    """Measure a window once all its labels are known, beside what came before it."""
+    known = block.take(~np.isnan(block.forecast) & ~np.isnan(block.outcome))
+    middle = 0.5 if model.classes == (0.0, 1.0) else 0.0
+    right = (known.forecast > middle) == (known.outcome > middle)
+    horizon = model.config.prediction_horizon
+    skill, upper = _mean_skill(known, horizon)
+    reference = _mean_skill(earlier, horizon)[0] if earlier is not None else float("nan")
+    suggests = reference > 0 and upper < model.config.retrain_threshold * reference
+    return {
+        "live_n": len(known),
+        "live_accuracy": float(right.mean()) if len(known) else float("nan"),
+        "live_skill": skill,
+        "live_skill_upper": upper,
+        "reference_skill": reference,
+        "retrain_suggested": bool(suggests),
+    }
+
+
+def _mean_skill(rows: ScoredRows, horizon: int) -> tuple[float, float]:
+    """Return the mean of g over decision times and its upper 95 % bound."""
+    if len(rows) == 0:
+        return float("nan"), float("nan")
+    series = skill_series(rows.known_at, outcome=rows.outcome, forecast=rows.forecast, baseline=rows.baseline)
+    mean, upper, _ = mean_with_bound(series.g, horizon=horizon)
+    return mean, upper
+
+
+def _retraining_events(window: Window, block: ScoredRows, figures: dict[str, Any]) -> list[Event]:
+    if not figures["retrain_suggested"]:
+        return []
+    at = block.label_end[~np.isnat(block.label_end)].max()
+    message = f"live skill is at most {figures['live_skill_upper']:.3g}, its reference {figures['reference_skill']:.3g}"
+    return [Event(at, window.number, "retrain_suggested", message)]
