@@ -1,0 +1,156 @@
+"""The workspace's manual: ``nox -l`` lists what there is to run, ``nox -s <session>`` runs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "virtualenv"  # uv would not honour PIP_CONSTRAINT
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+nox.options.sessions = ["lint", "types", "tests"]
+
+PACKAGES = {
+    "core": "packages/backtester-model-core",
+    "sklearn": "packages/backtester-model-sklearn",
+    "cli": "packages/backtester-model-cli",
+}
+CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
+WORKSPACE = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"]]
+CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
+BUILD_BACKEND = ["hatchling", "editables"]
+
+
+def install(session: nox.Session, *requirements: str, constraints: str = "constraints.txt") -> None:
+    """Install requirements at the tested versions."""
+    session.env["PIP_CONSTRAINT"] = str(Path(constraints).resolve())
+    session.install(*requirements)
+
+
+def install_packages(
+    session: nox.Session,
+    *packages: str,
+    tools: list[str] | None = None,
+    editable: bool = True,
+    constraints: str = "constraints.txt",
+) -> None:
+    """Install packages of this workspace with the dependencies that their own metadata name.
+
+    A build back end that is there already spares pip an environment of its own for each package.
+    """
+    install(session, *BUILD_BACKEND, constraints=constraints)
+    folders = [part for package in packages for part in (["-e"] if editable else []) + [f"./{package}"]]
+    install(session, "--no-build-isolation", *folders, *(tools or []), constraints=constraints)
+
+
+def run_pytest(session: nox.Session, *arguments: str) -> None:
+    """Run pytest with one OpenMP thread, as several on few cores only wait for each other."""
+    session.run("pytest", *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Install the packages as a user would, and run the demonstration on the sample bars."""
+    install_packages(session, *PACKAGES.values(), editable=False)
+    session.run("backtester-model", "demo", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("part", [nox.param(name, id=name) for name in (*PACKAGES, "workflows")])
+def tests(session: nox.Session, part: str) -> None:
+    """Test each package in an environment of its own (the core with no adapter), then all together."""
+    if part == "core":
+        install_packages(session, CORE_TESTS, tools=CORE_TOOLS)
+    elif part == "sklearn":
+        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov"])
+    else:
+        install_packages(session, *WORKSPACE)
+    folder = "tests" if part == "workflows" else f"{PACKAGES[part]}/tests"
+    coverage = [f"--cov=backtester_model_{part}", "--cov-branch", "--cov-report=term", "--cov-fail-under=95"]
+    run_pytest(session, folder, *(coverage if part in {"core", "sklearn"} and not session.posargs else []))
+
+
+@nox.session
+def tests_oldest(session: nox.Session) -> None:
+    """Test the core with the oldest versions that its metadata allow."""
+    install_packages(session, CORE_TESTS, constraints="constraints-oldest.txt")
+    run_pytest(session, f"{PACKAGES['core']}/tests")
+
+
+@nox.session(python=["3.12", "3.13"])
+def tests_python(session: nox.Session) -> None:
+    """Test the core on later Pythons, where they are installed."""
+    install_packages(session, CORE_TESTS, tools=CORE_TOOLS)
+    run_pytest(session, f"{PACKAGES['core']}/tests")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run every Python block of the documentation."""
+    install_packages(session, *WORKSPACE)
+    run_pytest(session, "tests/test_docs.py")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format and which room imports which."""
+    install(session, "ruff", "import-linter")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    sources = os.pathsep.join(f"{folder}/src" for folder in PACKAGES.values())
+    session.run("lint-imports", env={"PYTHONPATH": sources})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of every package, strictly."""
+    install_packages(session, *WORKSPACE, tools=["mypy", "pandas-stubs", "types-PyYAML"])
+    session.run("mypy", "--strict", "noxfile.py", *(f"{folder}/src" for folder in PACKAGES.values()))
+
+
+@nox.session
+def dist(session: nox.Session) -> None:
+    """Build every package, check the archives, and use them in a clean environment outside the workspace."""
+    install(session, *BUILD_BACKEND, "build")
+    with tempfile.TemporaryDirectory(prefix="backtester-model-dist-") as folder:
+        archives, from_tree, clean = (Path(folder, name) for name in ("dist", "from-tree", "clean"))
+        for package in PACKAGES.values():
+            # Without --wheel, build makes the sdist, and the wheel from that sdist.
+            build = ["python", "-m", "build", "--no-isolation"]
+            session.run(*build, "--outdir", str(archives), package)
+            session.run(*build, "--outdir", str(from_tree), "--wheel", package)
+        session.run("python", "tools/check_dist.py", str(archives), str(from_tree))
+        session.run("python", "-m", "venv", str(clean))
+        python = str(clean / "bin" / "python")
+        wheels = [str(wheel) for wheel in sorted(archives.glob("*.whl"))]
+        session.run(python, "-m", "pip", "install", "--quiet", *wheels, external=True)
+        session.run(python, "-m", "pip", "check", external=True)
+        smoke = shutil.copy("tools/smoke_dist.py", folder)
+        with session.chdir(folder):
+            session.run(python, "-I", smoke, external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks, or those that are named first: nox -s bench -- features --help."""
+    paths = sorted(Path("benchmarks").glob("*.py"))
+    scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
+    named = [name for name in session.posargs if name in scripts]
+    arguments = [argument for argument in session.posargs if argument not in scripts]
+    install_packages(session, *PACKAGES.values(), tools=["numba"])
+    for name in named or scripts:
+        session.run("python", scripts[name], *arguments, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def sample_bars(session: nox.Session) -> None:
+    """Make the shipped sample bars again from their source, and fail when a byte differs."""
+    install(session, "bokeh_sampledata", "pandas")
+    session.run("python", "tools/make_sample_bars.py")
+    session.run("git", "diff", "--exit-code", "--stat", "--", "*/sample_bars/daily.csv.gz", external=True)

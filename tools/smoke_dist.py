@@ -1,0 +1,44 @@
+"""Use the installed packages as a stranger would: import them, list the adapters, walk a model forward."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import backtester_model_cli
+import backtester_model_core
+import backtester_model_sklearn
+from backtester_model_cli.sample_data import sample_bars
+from backtester_model_core.factory import ModelFactory
+from backtester_model_core.walkforward import walk_forward
+
+
+def expect(condition: bool, fault: str) -> None:
+    """End the program with the fault, unless the condition holds."""
+    if not condition:
+        raise SystemExit(fault)
+
+
+def main() -> None:
+    """Check imports, entry points, the command, and one small run."""
+    for package in (backtester_model_cli, backtester_model_core, backtester_model_sklearn):
+        installed = str(package.__file__).startswith(sysconfig.get_path("purelib"))
+        expect(installed, f"{package.__name__} comes from {package.__file__}")
+
+    available = [info.name for info in ModelFactory.available()]
+    expect(available == ["sklearn"], f"the adapters are {available}")
+
+    command = [str(Path(sys.executable).parent / "backtester-model"), "adapters"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    expect("sklearn" in listed, f"the command lists {listed}")
+
+    bars = sample_bars(["FB"])
+    result = walk_forward({"framework": "sklearn"}, bars)
+    expect(result.signals.index.equals(bars.index), "a bar has no signal of its own")
+    sys.stdout.write(f"{len(result.signals)} signals from the installed packages\n")
+
+
+if __name__ == "__main__":
+    main()
