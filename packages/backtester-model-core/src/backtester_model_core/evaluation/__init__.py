@@ -1,0 +1,57 @@
+"""Whether forecasts are worth anything: metrics, baselines, the verdict, and returns after costs."""
+
+from backtester_model_core.evaluation.baselines import (
+    always_long,
+    baseline_returns,
+    buy_and_hold,
+    class_prior,
+    last_known_outcome,
+    training_mean,
+)
+from backtester_model_core.evaluation.long_run import mean_with_bound
+from backtester_model_core.evaluation.metrics import (
+    classification_metrics,
+    decision_turnover,
+    information_coefficients,
+    live_accuracy,
+    regression_metrics,
+    signal_metrics,
+)
+from backtester_model_core.evaluation.returns import ReturnPath, after_cost_return, return_metrics
+from backtester_model_core.evaluation.verdict import (
+    SkillOutcome,
+    SkillSeries,
+    Verdict,
+    gate_opens,
+    gate_statistic,
+    gate_threshold,
+    judge_skill,
+    skill_series,
+)
+
+__all__ = [
+    "ReturnPath",
+    "SkillOutcome",
+    "SkillSeries",
+    "Verdict",
+    "after_cost_return",
+    "always_long",
+    "baseline_returns",
+    "buy_and_hold",
+    "class_prior",
+    "classification_metrics",
+    "decision_turnover",
+    "gate_opens",
+    "gate_statistic",
+    "gate_threshold",
+    "information_coefficients",
+    "judge_skill",
+    "last_known_outcome",
+    "live_accuracy",
+    "mean_with_bound",
+    "regression_metrics",
+    "return_metrics",
+    "signal_metrics",
+    "skill_series",
+    "training_mean",
+]
