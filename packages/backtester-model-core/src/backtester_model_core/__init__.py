@@ -1,1 +1,50 @@
-"""Machine-learning models in trading backtests: prepare, train, predict, signal."""
+"""Machine-learning models in trading backtests, without look-ahead: prepare, train, predict, signal.
+
+Example:
+    >>> import backtester_model_core as bm
+    >>> bars = bm.check_bars(bm_bars)                                         # doctest: +SKIP
+    >>> result = bm.walk_forward("logistic.toml", bars, out="runs/spy")       # doctest: +SKIP
+    >>> print(result.verdict.sentence)                                        # doctest: +SKIP
+"""
+
+from importlib.metadata import version
+
+from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.bars import check_bars, examine_bars
+from backtester_model_core.config import DataConfig, ModelConfig
+from backtester_model_core.dataset import Dataset, Prediction, TrainReport
+from backtester_model_core.exceptions import BacktesterModelError, BarsError, ConfigError
+from backtester_model_core.factory import ModelFactory, load_config
+from backtester_model_core.hookspecs import hookimpl
+from backtester_model_core.model import AdapterModel, BaseModel
+from backtester_model_core.signals import ModelSignal, ModelSignalType, SignalPolicy, signal_records
+from backtester_model_core.sources import DataRetrieval
+from backtester_model_core.walkforward import WalkForwardResult, walk_forward
+
+__version__ = version("backtester-model-core")
+
+__all__ = [
+    "AdapterModel",
+    "BacktesterModelError",
+    "BarsError",
+    "BaseModel",
+    "ConfigError",
+    "DataConfig",
+    "DataRetrieval",
+    "Dataset",
+    "ModelConfig",
+    "ModelFactory",
+    "ModelFrameworkAdapter",
+    "ModelSignal",
+    "ModelSignalType",
+    "Prediction",
+    "SignalPolicy",
+    "TrainReport",
+    "WalkForwardResult",
+    "check_bars",
+    "examine_bars",
+    "hookimpl",
+    "load_config",
+    "signal_records",
+    "walk_forward",
+]
