@@ -108,10 +108,16 @@ def utc_stamps(index: pd.Index) -> TimeArray:
 
 
 def bar_spacing(index: pd.Index, frequency: str | None = None) -> np.timedelta64:
-    """Return the spacing of the bars: the given frequency, or the most frequent distance of two stamps."""
+    """Return the spacing of the bars: the given frequency, or a symbol's most frequent distance of two stamps."""
     if frequency is not None:
         return np.timedelta64(pd.Timedelta(frequency).value, "ns")
-    distances = np.diff(np.unique(utc_stamps(index)))
+    stamps = utc_stamps(index)
+    if isinstance(index, pd.MultiIndex):
+        codes = np.asarray(index.codes[index.names.index("symbol")])
+        order = np.argsort(codes, kind="stable")
+        distances = np.diff(stamps[order])[np.diff(codes[order]) == 0]
+    else:
+        distances = np.diff(stamps)
     if len(distances) == 0:
         return np.timedelta64(pd.Timedelta("1D").value, "ns")
     values, counts = np.unique(distances, return_counts=True)

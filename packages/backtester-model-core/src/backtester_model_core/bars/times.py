@@ -36,8 +36,8 @@ def read_times(raw: pd.Index, findings: Findings, *, codes: IntArray | None = No
         and not isinstance(raw, (pd.DatetimeIndex, pd.PeriodIndex))
         and not is_numeric_dtype(raw)
     ):
-        found, raw = pd.factorize(raw)
-        codes = found.astype(np.int64)
+        found, distinct = pd.factorize(raw)
+        codes, raw = found.astype(np.int64), pd.Index(distinct, dtype=raw.dtype)
     n = len(raw) if codes is None else len(codes)
     stamps = _to_stamps(raw, findings, codes if codes is not None else np.arange(n))
     if stamps is None:
