@@ -113,8 +113,8 @@ def after_cost_return(
     """
     weights, opens, closes = _check_tables(target_weight, open_price, close_price)
     bars = _lay_out(opens, closes, delisting_return=delisting_return, delisted_after=delisted_after)
-    decisions = _Decisions.none(weights.shape[1], depth=horizon if costs.holding == "tranches" else 1)
-    return _follow(weights, bars=bars, decisions=decisions, costs=costs)
+    depth = horizon if costs.holding == "tranches" else 1
+    return _follow(_targets(weights, delisted=bars.delisted, depth=depth), bars=bars, costs=costs)
 
 
 def return_metrics(path: ReturnPath, *, costs: CostsConfig) -> dict[str, float]:
@@ -144,58 +144,55 @@ def return_metrics(path: ReturnPath, *, costs: CostsConfig) -> dict[str, float]:
     return {"n": n} | dict(zip(RETURN_FIGURES, figures, strict=True))
 
 
-@dataclass
-class _Decisions:
-    """The latest decisions of every symbol; their mean is the target.
+def _targets(weights: FloatArray, *, delisted: BoolArray, depth: int) -> FloatArray:
+    """Return the weights aimed at in each session: the mean of the latest ``depth`` decisions of each symbol.
 
-    Attributes:
-        latest: (n_symbols,) the decision that stands.
-        recent: (depth, n_symbols) the decisions that the target averages, one a session.
-        session: Number of sessions seen.
+    A NaN repeats the decision that stands; before the first one, and once a symbol is delisted, that is zero.
     """
-
-    latest: FloatArray
-    recent: FloatArray
-    session: int = 0
-
-    @classmethod
-    def none(cls, n_symbols: int, *, depth: int) -> _Decisions:
-        """Start from no position."""
-        return cls(np.zeros(n_symbols), np.zeros((depth, n_symbols)))
-
-    def take(self, weight: FloatArray, *, lapsed: BoolArray) -> FloatArray:
-        """Add one session's decisions and return the target; a delisted symbol's decisions all lapse."""
-        self.latest = np.where(np.isnan(weight), self.latest, weight)
-        self.latest[lapsed] = 0.0
-        self.recent[:, lapsed] = 0.0
-        # A ring: an unchanged decision leaves the array, and so its mean, unchanged to the last bit.
-        self.recent[self.session % len(self.recent)] = self.latest
-        self.session += 1
-        return np.asarray(self.recent.mean(axis=0))
+    n_bars = len(delisted)
+    decided = np.where(delisted, 0.0, weights[:n_bars])
+    session = np.arange(n_bars)[:, None]
+    latest_at = np.maximum.accumulate(np.where(np.isnan(decided), -1, session), axis=0)
+    standing = np.take_along_axis(decided, np.maximum(latest_at, 0), axis=0)
+    latest = np.where(latest_at < 0, 0.0, standing)
+    if depth == 1:
+        return latest
+    # A ring: an unchanged decision leaves the array, and so its mean, unchanged to the last bit.
+    recent, targets = np.zeros((depth, weights.shape[1])), np.empty_like(latest)
+    for t in range(n_bars):
+        recent[:, delisted[t]] = 0.0
+        recent[t % depth] = latest[t]
+        targets[t] = recent.mean(axis=0)
+    return targets
 
 
-def _follow(weights: FloatArray, *, bars: _Bars, decisions: _Decisions, costs: CostsConfig) -> ReturnPath:
+def _follow(targets: FloatArray, *, bars: _Bars, costs: CostsConfig) -> ReturnPath:
     """Walk through the sessions; names as in the formulas of the module."""
     interest = costs.risk_free_rate / costs.bars_per_year
     borrow = costs.borrow_rate / costs.bars_per_year
+    restores = costs.rebalance == "every_bar"
     n_bars, n_symbols = bars.earned.shape
     gross, cost, turnover = np.zeros(n_bars), np.zeros(n_bars), np.zeros(n_bars)
     weight_path = np.zeros((n_bars, n_symbols))
-    drifted, filled = np.zeros(n_symbols), np.zeros(n_symbols)
+    growths, any_gone = 1 + bars.earned, bars.delisted.any(axis=1)
+    weight, filled, growth = np.zeros(n_symbols), np.zeros(n_symbols), 1.0
     for t in range(n_bars):
-        gone = bars.delisted[t]
-        target = decisions.take(weights[t], lapsed=gone)
-        trades = bars.tradable[t] & ((target != filled) | (costs.rebalance == "every_bar"))
-        weight = np.where(trades, target, np.where(gone, 0.0, drifted))
-        filled = np.where(trades, target, np.where(gone, 0.0, filled))
-        turnover[t] = np.abs(weight - drifted).sum()
+        drifted = weight * growths[t - 1] / growth
+        weight = drifted
+        if any_gone[t]:
+            weight, filled = np.where(bars.delisted[t], 0.0, weight), np.where(bars.delisted[t], 0.0, filled)
+        trades = bars.tradable[t] if restores else bars.tradable[t] & (targets[t] != filled)
+        if any_gone[t] or trades.any():
+            weight, filled = np.where(trades, targets[t], weight), np.where(trades, targets[t], filled)
+            turnover[t] = np.abs(weight - drifted).sum()
         gross[t] = weight @ bars.earned[t] + (1 - weight.sum()) * interest
-        cost[t] = costs.one_way * turnover[t] + borrow * np.maximum(-weight, 0).sum()
+        cost[t] = costs.one_way * turnover[t]
+        if borrow:
+            cost[t] += borrow * np.maximum(-weight, 0).sum()
         weight_path[t] = weight
         growth = 1 + gross[t] - cost[t]
         if growth <= 0:
             break
-        drifted = weight * (1 + bars.earned[t]) / growth
     return ReturnPath(np.maximum(gross - cost, -1.0), gross, cost, turnover, weight_path)
 
 

@@ -36,6 +36,9 @@ SECOND_PASS_FIELDS = {
 }
 """Fields that no training depends on: changing one of them uses finished windows again."""
 
+PLACE_FIELDS = {"source", "path", "symbols", "start", "end"}
+"""Fields of ``data_config`` that say where bars come from: the bars themselves are digested."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScoredRows:
@@ -236,7 +239,8 @@ def window_keys(model: BaseModel, dataset: Dataset, windows: list[Window]) -> li
     Features are digested up to the block's last row, labels on the training rows only: a window's key does not
     change when later bars arrive.
     """
-    settings = model.config.model_dump(mode="json", exclude=SECOND_PASS_FIELDS)
+    ignored: dict[str, Any] = {**dict.fromkeys(SECOND_PASS_FIELDS, True), "data_config": PLACE_FIELDS}
+    settings = model.config.model_dump(mode="json", exclude=ignored)
     common = [settings, model.seed, list(dataset.columns), code_facts(model)]
     features, position, keys = hashlib.sha256(), 0, []
     for window in windows:

@@ -23,6 +23,7 @@ from backtester_model_core.signals import (
     neutral_signals,
 )
 from backtester_model_core.splits import Window
+from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward.blocks import Block, ScoredRows
 
 
@@ -181,8 +182,9 @@ def _block_signals(
     missing = [name for name in SIGNAL_COLUMNS if name not in frame]
     if missing or len(frame) != len(rows):
         raise PluginError(
-            f"The signal step answered with {len(frame)} rows of {', '.join(map(str, frame))}, where {len(rows)} rows of "
-            f"{', '.join(SIGNAL_COLUMNS)} were asked for. An extension that wraps backtester_signal is at fault."
+            f"The signal step answered with {len(frame)} rows of {', '.join(map(str, frame))}, where {len(rows)} "
+            f"rows of {', '.join(SIGNAL_COLUMNS)} were asked for. "
+            "An extension that wraps backtester_signal is at fault."
         )
     for refusal in block.refusals:
         refused = np.ones(len(rows), dtype=bool)
@@ -211,8 +213,8 @@ def _live_figures(model: BaseModel, block: ScoredRows, earlier: ScoredRows | Non
     middle = 0.5 if model.classes == (0.0, 1.0) else 0.0
     right = (known.forecast > middle) == (known.outcome > middle)
     horizon = model.config.prediction_horizon
-    skill, upper = _mean_skill(known, horizon)
-    reference = _mean_skill(earlier, horizon)[0] if earlier is not None else float("nan")
+    skill, upper, _ = mean_with_bound(_skill(known), horizon=horizon)
+    reference = float(_skill(earlier).mean()) if earlier is not None and len(earlier) else float("nan")
     suggests = reference > 0 and upper < model.config.retrain_threshold * reference
     return {
         "live_n": len(known),
@@ -224,13 +226,9 @@ def _live_figures(model: BaseModel, block: ScoredRows, earlier: ScoredRows | Non
     }
 
 
-def _mean_skill(rows: ScoredRows, horizon: int) -> tuple[float, float]:
-    """Return the mean of g over decision times and its upper 95 % bound."""
-    if len(rows) == 0:
-        return float("nan"), float("nan")
-    series = skill_series(rows.known_at, outcome=rows.outcome, forecast=rows.forecast, baseline=rows.baseline)
-    mean, upper, _ = mean_with_bound(series.g, horizon=horizon)
-    return mean, upper
+def _skill(rows: ScoredRows) -> FloatArray:
+    """Return g for each decision time."""
+    return skill_series(rows.known_at, outcome=rows.outcome, forecast=rows.forecast, baseline=rows.baseline).g
 
 
 def _retraining_events(window: Window, block: ScoredRows, figures: dict[str, Any]) -> list[Event]:
