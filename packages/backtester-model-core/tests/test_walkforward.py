@@ -250,6 +250,26 @@ def test_threshold_changes_use_finished_windows_again(linear_config, bars, tmp_p
     assert len(list((tmp_path / "runs").iterdir())) == 2
 
 
+def test_the_same_bars_from_another_place_use_finished_windows_again(linear_config, bars, tmp_path):
+    walk_forward(linear_config, bars, out=tmp_path)
+
+    walk_forward(
+        changed(linear_config, data_config={"path": "elsewhere.csv", "start": "2001-01-01"}),
+        bars,
+        out=tmp_path,
+    )
+
+    assert len(list((tmp_path / "entries").iterdir())) == 5
+
+
+def test_stamps_that_mean_another_time_are_another_entry(linear_config, bars, tmp_path):
+    walk_forward(linear_config, bars, out=tmp_path)
+
+    walk_forward(changed(linear_config, data_config={"bar_stamp": "open"}), bars, out=tmp_path)
+
+    assert len(list((tmp_path / "entries").iterdir())) == 10
+
+
 def test_later_bars_use_finished_windows_again(linear_config, tmp_path):
     bars = random_bars(400, seed=8)
     walk_forward(linear_config, bars.iloc[:280], out=tmp_path)
