@@ -39,6 +39,8 @@ class BaseModel(ABC):
         classes: Classes in their fixed order; ``None`` for regression.
         policy: How predictions become signals.
         report: What the last training used; ``None`` before.
+        inner: The rows on which the last training measured residuals, if it did; their two columns are the
+            out-of-sample ``forecast`` and its ``baseline``.
         seed: The configuration's ``random_state``, or one drawn when that is ``None``.
     """
 
@@ -50,6 +52,7 @@ class BaseModel(ABC):
         self.classes = label_kind(config).classes
         self.policy = SignalPolicy.of(config)
         self.report: TrainReport | None = None
+        self.inner: Dataset | None = None
         self.seed = config.random_state if config.random_state is not None else secrets.randbelow(2**32)
 
     # -- the two steps a model answers --------------------------------------------------------------------------
@@ -115,27 +118,26 @@ class BaseModel(ABC):
             TrainingError: When the rows do not belong together, or nothing can be learned from them.
         """
         dataset = self._dataset_of(features, target, label_end, weight)
-        self.train_dataset(dataset)
-        return self._trained_report("train")
+        return self.train_dataset(dataset)
 
-    def train_dataset(self, dataset: Dataset, *, measure_residuals: bool = True) -> Dataset | None:
-        """Train on a dataset and set the policy; return the inner rows that measured residuals, if any did.
+    def train_dataset(self, dataset: Dataset, *, measure_residuals: bool = True) -> TrainReport:
+        """Train on a dataset's complete, labelled rows, and set the policy.
 
         Where the adapter stops early, the latest ``validation_split`` of the rows, purged, is held back for it.
-        Else, for a regression, a model fitted to the head forecasts that tail before the model is fitted to
-        all rows. The returned dataset's columns are those out-of-sample forecasts and their ``baseline``.
+        Else, for a regression, a model fitted to the head forecasts that tail, to measure residuals on rows it
+        was not fitted to, before the model is fitted to all rows.
         """
-        inner = None
+        self.inner = None
         splits = self.config.validation_split > 0 and not np.isnat(dataset.label_end).all()
         if splits and self._uses_validation():
             self._train(*self._inner_split(dataset))
         else:
             if splits and measure_residuals and self.classes is None:
-                inner = self._inner_forecasts(*self._inner_split(dataset))
+                self.inner = self._inner_forecasts(*self._inner_split(dataset))
             self._train(dataset, None)
-        residuals = None if inner is None else residuals_of(inner)
+        residuals = None if self.inner is None else residuals_of(self.inner)
         self.policy = SignalPolicy.of(self.config, baseline=self.baseline, residuals=residuals)
-        return inner
+        return self._trained_report("report")
 
     def predict(self, features: pd.DataFrame) -> FloatArray:
         """Return (n,) the expected value of each row: the regression value, or the sum of class times probability."""

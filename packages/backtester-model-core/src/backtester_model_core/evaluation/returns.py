@@ -174,7 +174,8 @@ def _follow(targets: FloatArray, *, bars: _Bars, costs: CostsConfig) -> ReturnPa
     n_bars, n_symbols = bars.earned.shape
     gross, cost, turnover = np.zeros(n_bars), np.zeros(n_bars), np.zeros(n_bars)
     weight_path = np.zeros((n_bars, n_symbols))
-    growths, any_gone = 1 + bars.earned, bars.delisted.any(axis=1)
+    growths: FloatArray = 1 + bars.earned
+    any_gone: BoolArray = np.asarray(bars.delisted.any(axis=1))
     weight, filled, growth = np.zeros(n_symbols), np.zeros(n_symbols), 1.0
     for t in range(n_bars):
         drifted = weight * growths[t - 1] / growth

@@ -14,7 +14,7 @@ import numpy as np
 
 import backtester_model_core
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.dataset import Dataset, TrainReport
+from backtester_model_core.dataset import Dataset
 from backtester_model_core.exceptions import OneClassError, PredictionError, TrainingError
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
@@ -186,21 +186,21 @@ def serve_window(model: BaseModel, dataset: Dataset, window: Window, *, measure_
         twin = model.untrained()
         started = time.perf_counter()
         try:
-            rows = twin.train_dataset(dataset.take(train_rows), measure_residuals=measure_residuals)
+            report = twin.train_dataset(dataset.take(train_rows), measure_residuals=measure_residuals)
             trained = time.perf_counter()
             prediction = twin.predict_distribution(dataset.take(window.test_rows[served]).features)
         except (TrainingError, PredictionError) as error:
             reason = Reason.ONE_CLASS if isinstance(error, OneClassError) else Reason.NO_MODEL
             refusals.append(Refusal(symbol, reason, str(error)))
             continue
-        report = _report_of(twin)
         seconds["train"] += trained - started
         seconds["predict"] += time.perf_counter() - trained
         expected[served], baseline[served] = prediction.expected, report.baseline
         if probability is not None and class_share is not None:
             probability[served], class_share[served] = prediction.probability, report.class_share
-        if rows is not None:
-            inner.append(ScoredRows.of(rows, forecast=rows.values[:, 0], baseline=rows.values[:, 1]))
+        if twin.inner is not None:
+            forecast, mean = twin.inner.values.T
+            inner.append(ScoredRows.of(twin.inner, forecast=forecast, baseline=mean))
         reports.append({"symbol": symbol, **report.as_dict()})
     joined = ScoredRows.joined(inner) if inner else None
     return Block(
@@ -284,9 +284,3 @@ def _groups(
     for code in np.unique(test_codes):
         served = np.flatnonzero(test_codes == code)
         yield dataset.symbols[code], window.train_rows[train_codes == code], served
-
-
-def _report_of(model: BaseModel) -> TrainReport:
-    if model.report is None:
-        raise TrainingError(f"The train step of {model.config.model_name!r} gave no report.")
-    return model.report
