@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2025.5.1"
+nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "virtualenv"  # uv would not honour PIP_CONSTRAINT
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
@@ -71,9 +71,11 @@ def tests(session: nox.Session, part: str) -> None:
         install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov"])
     else:
         install_packages(session, *WORKSPACE)
-    folder = "tests" if part == "workflows" else f"{PACKAGES[part]}/tests"
-    coverage = [f"--cov=backtester_model_{part}", "--cov-branch", "--cov-report=term", "--cov-fail-under=95"]
-    run_pytest(session, folder, *(coverage if part in {"core", "sklearn"} and not session.posargs else []))
+    folders = ["tests"] if part == "workflows" else [f"{PACKAGES[part]}/src", f"{PACKAGES[part]}/tests"]
+    arguments = ["--doctest-modules", *folders]
+    if part in {"core", "sklearn"} and not session.posargs:
+        arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
+    run_pytest(session, *arguments)
 
 
 @nox.session
@@ -92,7 +94,7 @@ def tests_python(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Run every Python block of the documentation."""
+    """Run every Python block of the documentation, and follow its links."""
     install_packages(session, *WORKSPACE)
     run_pytest(session, "tests/test_docs.py")
 
@@ -104,7 +106,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     sources = os.pathsep.join(f"{folder}/src" for folder in PACKAGES.values())
-    session.run("lint-imports", env={"PYTHONPATH": sources})
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": sources})
 
 
 @nox.session
