@@ -120,7 +120,8 @@ class ExpressionError(BacktesterModelError, ValueError):
     def at(cls, text: str, line: int, column: int, problem: str) -> Self:
         """Name the place in the expression's text and what is wrong there."""
         shown = text if len(text) <= 80 else f"{text[:77]}..."
-        return cls(f"{problem.rstrip('.')}. At line {line}, column {column} of {shown!r}.")
+        end = "" if problem.endswith((".", "?")) else "."
+        return cls(f"{problem}{end} At line {line}, column {column} of {shown!r}.")
 
 
 class LabelError(BacktesterModelError, ValueError):
@@ -162,14 +163,17 @@ class AdapterNotFoundError(PluginError, LookupError):
     """No installed, allowed distribution answers for a framework."""
 
     @classmethod
-    def for_framework(cls, framework: str, installed: Iterable[str]) -> Self:
-        """Name the framework, what is installed, and the package to install."""
-        short = {"tensorflow": "tf", "pytorch": "torch"}.get(framework, framework)
-        names = ", ".join(sorted(installed)) or "none"
-        return cls(
-            f"No adapter for framework {framework!r}; installed: {names}. "
-            f"Try: pip install backtester-model-{short}"
-        )
+    def for_framework(
+        cls, framework: str, installed: Iterable[str], packages: Mapping[str, str] | None = None
+    ) -> Self:
+        """Name the framework, what is installed, and the package to install, where one is known.
+
+        A package name is never made up from what was asked for: somebody else may own it.
+        """
+        there, known = sorted(installed), packages or {}
+        near = nearest(framework, {*there, *known})
+        hint = f"Try: pip install {known[framework]}" if framework in known else near
+        return cls(f"No adapter for framework {framework!r}; installed: {', '.join(there) or 'none'}. {hint}")
 
     @classmethod
     def for_model(cls, name: str, known: Iterable[str]) -> Self:

@@ -1,0 +1,200 @@
+"""The operators that an expression may call: a step function each, and what is known about it beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from backtester_model_core.catalog import Catalog
+from backtester_model_core.exceptions import ExpressionError
+from backtester_model_core.features import primitives, steps
+
+MAX_BARS = 10_000
+"""The longest lag or window, in bars."""
+
+NEGLIGIBLE_WEIGHT = 1e-6
+"""The weight that the first bars keep in an exponential average once it counts as settled."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A whole number of bars that an operator takes after its inputs.
+
+    Attributes:
+        name: ``lag`` or ``window``, as messages call it.
+        minimum: The smallest value that makes sense; at least 1, for 0 or less would look ahead.
+    """
+
+    name: str
+    minimum: int = 1
+
+    def __post_init__(self) -> None:
+        if self.minimum < 1:
+            raise ExpressionError(
+                f"The parameter {self.name!r} allows {self.minimum}; it counts bars back, so from 1."
+            )
+
+    def check(self, operator: str, value: int) -> None:
+        """Refuse a number of bars that is out of bounds.
+
+        Raises:
+            ExpressionError: With the bounds and, for 0 or less, the reason.
+        """
+        if self.minimum <= value <= MAX_BARS:
+            return
+        reason = " It counts bars back: zero or less would look ahead." if value < 1 else ""
+        raise ExpressionError(
+            f"{operator}: the {self.name} is {value}, but goes from {self.minimum} to {MAX_BARS:,} bars.{reason}"
+        )
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A step function and what is known about it beforehand.
+
+    With a state the step is called ``step(state, *inputs, *parameters)`` for each bar of a symbol in turn, and
+    without one ``step(*inputs)``. It returns one float.
+
+    Attributes:
+        step: One bar in, one value out; its first docstring line says what it is.
+        inputs: Names of its inputs.
+        parameters: Its whole numbers of bars, given after the inputs.
+        state: From the parameters to a fresh state; ``None`` when a bar's value depends on that bar alone.
+        warm_up: From the parameters to the number of leading rows that are NaN.
+        memory: From the parameters to the number of earlier rows after which older ones no longer matter;
+            ``None`` when that is the warm-up.
+        ufunc: A NumPy function equal to the step in every bit, for whole columns. Only a true ufunc is allowed
+            and only without a state: it takes element by element, so it cannot look ahead either.
+    """
+
+    step: Callable[..., float]
+    inputs: tuple[str, ...] = ("x",)
+    parameters: tuple[Parameter, ...] = ()
+    state: Callable[..., steps.State] | None = None
+    warm_up: Callable[..., int] | None = None
+    memory: Callable[..., int] | None = None
+    ufunc: np.ufunc | None = None
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise ExpressionError(
+                "An operator has at least one input: without one nothing tells it of a bar."
+            )
+        if self.state is None and (self.parameters or self.warm_up or self.memory):
+            raise ExpressionError(
+                "An operator with parameters, a warm-up or a memory counts bars: give it a state."
+            )
+        if self.ufunc is not None and not self._is_elementwise(self.ufunc):
+            raise ExpressionError(
+                f"{self.ufunc!r} cannot stand for a step over whole columns. Only a NumPy ufunc of "
+                f"{len(self.inputs)} inputs can, and only without a state: anything else could look ahead."
+            )
+
+    @property
+    def signature(self) -> str:
+        """What it takes, such as ``(x, window)``."""
+        return f"({', '.join([*self.inputs, *(parameter.name for parameter in self.parameters)])})"
+
+    @property
+    def summary(self) -> str:
+        """What it returns, in one line."""
+        return (self.step.__doc__ or "").strip().partition("\n")[0]
+
+    def new_state(self, parameters: tuple[int, ...]) -> steps.State | None:
+        """Return the state before the first bar, or ``None`` when there is none to keep."""
+        return None if self.state is None else self.state(*parameters)
+
+    def warm_up_bars(self, parameters: tuple[int, ...]) -> int:
+        """Return the number of leading rows that are NaN when the inputs have none."""
+        return 0 if self.warm_up is None else self.warm_up(*parameters)
+
+    def memory_bars(self, parameters: tuple[int, ...]) -> int:
+        """Return how many earlier rows matter to a value."""
+        return self.warm_up_bars(parameters) if self.memory is None else self.memory(*parameters)
+
+    def _is_elementwise(self, ufunc: object) -> bool:
+        return (
+            self.state is None
+            and isinstance(ufunc, np.ufunc)
+            and ufunc.signature is None
+            and (ufunc.nin, ufunc.nout) == (len(self.inputs), 1)
+        )
+
+
+def _settles_after(n: int, keep: float) -> int:
+    """Return the warm-up plus the bars until ``keep ** bars`` is negligible."""
+    return n - 1 + (0 if keep <= 0.0 else math.ceil(math.log(NEGLIGIBLE_WEIGHT) / math.log(keep)))
+
+
+def _ema_memory(n: int) -> int:
+    return _settles_after(n, 1.0 - 2.0 / (n + 1.0))
+
+
+def _wilder_memory(n: int) -> int:
+    return _settles_after(n, 1.0 - 1.0 / n)
+
+
+def _until_full(n: int) -> int:
+    return n - 1
+
+
+def _lagged(n: int) -> int:
+    return n
+
+
+LAG = (Parameter("lag"),)
+
+_ELEMENTWISE = {
+    "add": Operator(primitives.add, ("a", "b"), ufunc=np.add),
+    "subtract": Operator(primitives.subtract, ("a", "b"), ufunc=np.subtract),
+    "multiply": Operator(primitives.multiply, ("a", "b"), ufunc=np.multiply),
+    "divide": Operator(primitives.divide, ("a", "b"), ufunc=np.divide),
+    "ratio": Operator(primitives.ratio, ("a", "b")),
+    "abs": Operator(primitives.absolute, ufunc=np.absolute),
+    "sign": Operator(primitives.sign, ufunc=np.sign),
+    "sqrt": Operator(primitives.sqrt, ufunc=np.sqrt),
+    "log": Operator(primitives.log),
+    "exp": Operator(primitives.exp),
+    "power": Operator(primitives.power, ("x", "y")),
+    "maximum": Operator(primitives.maximum, ("a", "b")),
+    "minimum": Operator(primitives.minimum, ("a", "b")),
+}
+
+
+def _lagging(step: Callable[..., float]) -> Operator:
+    return Operator(step, parameters=LAG, state=steps.lag_state, warm_up=_lagged)
+
+
+def _windowed(
+    step: Callable[..., float],
+    state: Callable[..., steps.State],
+    *,
+    minimum: int = 1,
+    memory: Callable[..., int] | None = None,
+) -> Operator:
+    window = (Parameter("window", minimum),)
+    return Operator(step, parameters=window, state=state, warm_up=_until_full, memory=memory)
+
+
+_REMEMBERING = {
+    "ref": _lagging(steps.ref),
+    "delta": _lagging(steps.delta),
+    "rolling_mean": _windowed(steps.rolling_mean, steps.moments_state),
+    "rolling_sum": _windowed(steps.rolling_sum, steps.moments_state),
+    "rolling_var": _windowed(steps.rolling_var, steps.moments_state, minimum=2),
+    "rolling_std": _windowed(steps.rolling_std, steps.moments_state, minimum=2),
+    "zscore": _windowed(steps.zscore, steps.moments_state, minimum=2),
+    "rolling_max": _windowed(steps.rolling_max, steps.extreme_state),
+    "rolling_min": _windowed(steps.rolling_min, steps.extreme_state),
+    "ema": _windowed(steps.ema, steps.average_state, memory=_ema_memory),
+    "wilder": _windowed(steps.wilder, steps.average_state, memory=_wilder_memory),
+}
+
+OPERATORS: Catalog[Operator] = Catalog("operator")
+"""Every operator by its name; extensions may add theirs."""
+
+for _name, _operator in (_ELEMENTWISE | _REMEMBERING).items():
+    OPERATORS.add(_name, _operator)
