@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from backtester_model_core.bars import check_bars, examine_bars
 from backtester_model_core.exceptions import BarsError
@@ -208,6 +210,10 @@ TIME = {
         "mixed_timezones",
     ),
     "true and false as timestamps": (lambda: with_index(daily(2), [False, True]), "unreadable_timestamps"),
+    "lists as timestamps": (
+        lambda: daily(2).assign(date=[[2024, 1, 2], [2024, 1, 3]]).reset_index(drop=True),
+        "not_iso_timestamp",
+    ),
     "durations as timestamps": (
         lambda: with_index(daily(), pd.timedelta_range("1D", periods=N_BARS)),
         "unreadable_timestamps",
@@ -482,6 +488,50 @@ def test_a_sentinel_is_refused_where_negative_prices_are_allowed() -> None:
     (fault,) = examine_bars(with_cell(LOW, -999.0), allow_negative_prices=True).faults
 
     assert fault.code == "sentinel"
+
+
+CELLS = st.one_of(
+    st.floats(),
+    st.integers(),
+    st.text(max_size=4),
+    st.none(),
+    st.booleans(),
+    st.decimals(allow_nan=False),
+    st.complex_numbers(),
+    st.binary(max_size=2),
+    st.dates(),
+    st.timedeltas(),
+    st.sampled_from(["1,2", "1_0", "1e400", " 5 ", pd.NA, pd.NaT, [1], {}]),
+)
+STAMPS = st.one_of(
+    st.datetimes(),
+    st.datetimes(timezones=st.just(dt.UTC)),
+    st.dates(),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.text(max_size=8),
+    st.sampled_from(
+        ["2024-01-02", "2024-13-01", "99999999", "2024-01-02T10:00+99:00", None, pd.NaT, ("a", 1)]
+    ),
+)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), CELLS), max_size=4), st.lists(STAMPS, max_size=6)
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_in_the_cells_and_the_index_it_is_refused_or_accepted(
+    cells: list[tuple[int, int, Any]], stamps: list[Any]
+) -> None:
+    frame = daily(6).astype(object)
+    for row, column, value in cells:
+        frame.iat[row, column] = value
+    mixed = [*stamps, *frame.index[len(stamps) :]]
+    report = examine_bars(frame.set_axis(pd.Index(mixed, dtype=object, tupleize_cols=False)))
+
+    assert (report.frame is None) == bool(report.faults)
+    assert report.frame is None or np.isfinite(report.frame.to_numpy()).all()
 
 
 def test_notes_that_are_not_ours_are_refused() -> None:

@@ -48,7 +48,7 @@ def order_rows(bars: LongBars, findings: Findings, *, allow_unsorted: bool = Fal
         bars = bars.take(~missing)
     if bars.rows.codes is not None:
         bars = bars.take(np.argsort(_narrow(bars.rows.codes), kind="stable"))
-    back = np.concatenate([[False], steps(bars.rows) < 0])
+    back = np.concatenate([[False], row_distances(bars.rows) < 0])
     if not back.any():
         return bars
     if allow_unsorted:
@@ -83,7 +83,7 @@ def refuse_times(
     if now is not None:
         clock = pd.Timestamp(now)
         clock = clock.tz_localize("UTC") if clock.tz is None else clock
-        hint = f"The clock stands at {clock.isoformat(sep=' ')}; a bar after it cannot be known."
+        hint = f"The clock stands at {clock.isoformat(sep=' ')}; no later bar is known. Naive stamps count as UTC."
         findings.refuse_rows("future", hint, rows.nanos > clock.as_unit("ns").value, rows)
     other, usual = _other_spacing(rows)
     if other.any() and allow_mixed_spacing:
@@ -176,7 +176,7 @@ def _refuse_contradictions(prices: Mapping[str, FloatArray], rows: Rows, finding
 
 def _refuse_duplicates(bars: LongBars, findings: Findings) -> None:
     rows = bars.rows
-    again = np.concatenate([[False], steps(rows) == 0])
+    again = np.concatenate([[False], row_distances(rows) == 0])
     if not again.any():
         return
     second = np.flatnonzero(again)
@@ -206,7 +206,7 @@ def _refuse_epoch_unit(rows: Rows, findings: Findings) -> None:
     """Refuse seconds, milliseconds or microseconds read as something smaller: all fall into January 1970."""
     if rows.nanos.min() < 0 or rows.nanos.max() >= 31 * DAY:
         return
-    distances = steps(rows)
+    distances = row_distances(rows)
     distances = distances[distances > BETWEEN_SYMBOLS]
     typical = float(np.median(distances)) if len(distances) else float(rows.nanos[0] % DAY != 0)
     if typical and typical < HOUR:
@@ -225,7 +225,7 @@ def _other_spacing(rows: Rows) -> tuple[BoolArray, int]:
     if rows.n <= size:
         return other, 0
     stride = size // 3
-    stretches = np.lib.stride_tricks.sliding_window_view(steps(rows), size)[::stride]
+    stretches = np.lib.stride_tricks.sliding_window_view(row_distances(rows), size)[::stride]
     shortest = stretches.min(axis=1)
     share = (stretches <= SAME_SPACING * shortest[:, None]).mean(axis=1)
     regular = np.flatnonzero((shortest > BETWEEN_SYMBOLS) & (share >= REGULAR_SHARE))
@@ -239,7 +239,7 @@ def _other_spacing(rows: Rows) -> tuple[BoolArray, int]:
     return other, usual
 
 
-def steps(rows: Rows) -> IntArray:
+def row_distances(rows: Rows) -> IntArray:
     """Return the nanoseconds from each row to the next, a single one where the next is another symbol's."""
     distances = np.diff(rows.nanos)
     if rows.codes is not None:

@@ -24,7 +24,7 @@ from backtester_model_core.bars.names import (
     plain_name,
     read_labels,
 )
-from backtester_model_core.bars.times import MIXED_ZONES_HINT, read_times, unreadable
+from backtester_model_core.bars.times import MIXED_ZONES_HINT, factorize, read_times, unreadable
 from backtester_model_core.bars.values import BARS_COLUMNS, Column, read_column
 from backtester_model_core.typing import BoolArray, IntArray
 
@@ -202,8 +202,8 @@ def _read_rows(
     rows = _read_times(index, names, fields, findings)
     if symbols is None:
         return rows, names
-    found, distinct = pd.factorize(symbols)
-    codes, known = _read_symbols(distinct, found.astype(np.int64), findings)
+    found, distinct = factorize(symbols)
+    codes, known = _read_symbols(distinct, found, findings)
     return replace(rows, codes=codes, symbols=known), names
 
 

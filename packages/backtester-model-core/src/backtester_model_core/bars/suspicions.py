@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.bars.faults import BETWEEN_SYMBOLS, DAY, HOUR, SUNDAY, steps
+from backtester_model_core.bars.faults import BETWEEN_SYMBOLS, DAY, HOUR, SUNDAY, row_distances
 from backtester_model_core.bars.findings import Findings, Rows
 from backtester_model_core.bars.shapes import LongBars
 from backtester_model_core.bars.values import BARS_COLUMNS, PRICE_COLUMNS
@@ -45,7 +45,7 @@ def record_suspicions(bars: LongBars, findings: Findings) -> None:
     """Record what looks odd; bars come without a fault, symbol by symbol in time order."""
     rows = bars.rows
     findings.record_rows("before_1970", "bars before 1970", rows.nanos < 0, rows)
-    distances = np.concatenate([[BETWEEN_SYMBOLS], steps(rows)])
+    distances = np.concatenate([[BETWEEN_SYMBOLS], row_distances(rows)])
     if (distances > BETWEEN_SYMBOLS).any():
         _record_times(rows, distances, findings)
     prices = {name: bars.columns[name].values for name in BARS_COLUMNS}
@@ -60,7 +60,9 @@ def _record_times(rows: Rows, distances: IntArray, findings: Findings) -> None:
     real = distances[distances > BETWEEN_SYMBOLS]
     spacing = int(np.quantile(real, 0.25, method="lower"))
     gaps = distances > LONG_GAP * _usual_distance(real)
-    findings.record_rows("long_gap", "a gap of over four times the usual distance ends here", gaps, rows)
+    findings.record_rows(
+        "long_gap", "a gap of over four times the usual distance ends here; left as it is", gaps, rows
+    )
     wall = _wall_clock(rows)
     if rows.tz is None and spacing <= HOUR:
         _record_spring(rows, distances == spacing + HOUR, findings)

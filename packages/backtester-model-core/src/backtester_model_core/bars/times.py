@@ -17,6 +17,10 @@ DAY_FIRST_HINT = (
     "Only ISO dates are read (2020-01-31), because 01/02/2020 may be January or February. "
     "Parse them yourself: pd.to_datetime(..., format='%d/%m/%Y')."
 )
+YEARS = range(1678, 2262)
+"""The years that nanoseconds can count."""
+
+YEARS_HINT = "Timestamps lie between the years 1678 and 2261; were they read with the wrong unit?"
 MIXED_ZONES_HINT = (
     "Some timestamps carry a time zone and some do not. Give all of them one: "
     "tz_localize the naive ones, or tz_convert and tz_localize(None) the others."
@@ -31,27 +35,29 @@ def read_times(raw: pd.Index, findings: Findings, *, codes: IntArray | None = No
         findings: Where faults and notes go.
         codes: (n,) position of each row's timestamp in ``raw``, -1 where it is missing.
     """
-    if (
-        codes is None
-        and not isinstance(raw, (pd.DatetimeIndex, pd.PeriodIndex))
-        and not is_numeric_dtype(raw)
-    ):
-        found, distinct = pd.factorize(raw)
-        codes, raw = found.astype(np.int64), pd.Index(distinct, dtype=raw.dtype)
-    n = len(raw) if codes is None else len(codes)
-    stamps = _to_stamps(raw, findings, codes if codes is not None else np.arange(n))
+    if codes is None:
+        as_it_is = isinstance(raw, (pd.DatetimeIndex, pd.PeriodIndex)) or is_numeric_dtype(raw)
+        codes, raw = (np.arange(len(raw)), raw) if as_it_is else factorize(raw)
+    stamps = _to_stamps(raw, findings, codes)
     if stamps is None:
-        return unreadable(n)
+        return unreadable(len(codes))
     try:
         nanos = stamps.as_unit("ns").asi8
     except pd.errors.OutOfBoundsDatetime:
-        outside = stamps[(stamps.year < 1678) | (stamps.year > 2261)]
-        hint = "Timestamps lie between the years 1678 and 2261; were they read with the wrong unit?"
-        findings.refuse("timestamp_out_of_range", hint, count=len(outside), value=outside[0])
-        return unreadable(n)
-    if codes is not None:
-        nanos = np.where(codes >= 0, nanos[codes], NO_TIME) if len(nanos) else np.full(n, NO_TIME)
-    return Rows(nanos, stamps.tz)
+        outside = np.asarray(~stamps.year.isin(YEARS))
+        _refuse(findings, "timestamp_out_of_range", YEARS_HINT, stamps, codes, at=outside)
+        return unreadable(len(codes))
+    return Rows(np.append(nanos, NO_TIME)[codes], stamps.tz)
+
+
+def factorize(raw: pd.Index) -> tuple[IntArray, pd.Index]:
+    """Return each row's position among the distinct values, -1 for nulls; lists and the like count as text."""
+    try:
+        codes, distinct = pd.factorize(raw)
+    except TypeError:
+        raw = raw.map(str)
+        codes, distinct = pd.factorize(raw)
+    return codes.astype(np.int64), pd.Index(distinct, dtype=raw.dtype)
 
 
 def unreadable(n: int) -> Rows:
@@ -94,10 +100,10 @@ def _from_periods(periods: pd.PeriodIndex, findings: Findings, n: int) -> pd.Dat
     lengths = periods.end_time - periods.start_time
     if len(periods) and lengths.max() < day - pd.Timedelta("1s"):
         stamps = (periods + 1).to_timestamp(how="start")
-        message = "periods stamped at the instant at which each ends"
+        message = "periods stamped at the instant at which each ends, so data_config.bar_stamp is close"
     else:
         stamps = periods.asfreq("D", how="E").to_timestamp(how="start")
-        message = "periods stamped at the last day of each"
+        message = "periods stamped at the last day of each, so data_config.bar_stamp is close"
     findings.record(BarsNote("period_index", message, count=n))
     return stamps
 
@@ -126,6 +132,10 @@ def _from_objects(values: pd.Index, findings: Findings, codes: IntArray) -> pd.D
     """Convert date and datetime objects; with different time zones, to UTC."""
     zones = [getattr(value, "tzinfo", None) for value in values]
     naive = np.array([zone is None for zone in zones])
+    outside = np.array([value.year not in YEARS for value in values])
+    if outside.any():
+        _refuse(findings, "timestamp_out_of_range", YEARS_HINT, values, codes, at=outside)
+        return None
     if naive.any() and not naive.all():
         _refuse(findings, "mixed_timezones", MIXED_ZONES_HINT, values, codes, at=naive)
         return None
