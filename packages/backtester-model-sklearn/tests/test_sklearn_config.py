@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from backtester_model_core.config import parse_config
+from backtester_model_core.config import ModelConfig, parse_config
 from backtester_model_core.exceptions import ConfigError
 from backtester_model_sklearn import NestedEstimator, PreprocessingStep, SklearnModelConfig
+from backtester_model_sklearn.config import StepName
 
 
 def parsed(**fields: object) -> SklearnModelConfig:
@@ -95,3 +98,13 @@ def test_a_configuration_comes_back_from_json() -> None:
 def test_what_is_no_plain_data_is_refused(fields: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parsed(**fields)
+
+
+def test_the_readme_names_every_field_and_step() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    fields = set(SklearnModelConfig.model_fields) - set(ModelConfig.model_fields)
+
+    missing = [name for name in (*fields, *get_args(StepName)) if f"`{name}`" not in readme]
+
+    assert missing == []
+    assert len(fields) == 3

@@ -94,20 +94,26 @@ class SklearnModelConfig(ModelConfig):
     framework: Literal["sklearn"] = pydantic.Field(default="sklearn", description="Name of this adapter.")
     model_class: Name | None = pydantic.Field(
         default=None,
-        description="Name of a scikit-learn estimator; by default LogisticRegression for classification and Ridge "
-        "for regression.",
+        description=(
+            "Name of a scikit-learn estimator; by default LogisticRegression for classification and Ridge for "
+            "regression."
+        ),
     )
     hyperparameters: dict[Name, Hyperparameter] = pydantic.Field(
         default_factory=dict,
         max_length=100,
-        description="Parameters of the estimator: numbers, texts, true, false and lists of those; for an estimator "
-        "inside another a table of model_class and hyperparameters.",
+        description=(
+            "Parameters of the estimator: numbers, texts, true, false and lists of those; for an estimator "
+            "inside another a table of model_class and hyperparameters."
+        ),
     )
     preprocessing: tuple[PreprocessingStep, ...] = pydantic.Field(
         default=(),
         max_length=20,
-        description="Steps between features and estimator, in order, each fitted to the training rows only: a name "
-        "such as 'robust_scaler', or a table such as {name = 'pca', n_components = 5}.",
+        description=(
+            "Steps between features and estimator, in order, each fitted to the training rows only: a name "
+            "such as 'robust_scaler', or a table such as {name = 'pca', n_components = 5}."
+        ),
     )
 
     @property
