@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from backtester_model_core.dataset import Dataset
 from backtester_model_core.exceptions import OneClassError, PredictionError, TrainingError
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
-from backtester_model_core.runs import Entry, RunFolder, digest_of, digest_of_sources
+from backtester_model_core.runs import Entry, RunFolder, digest_of, digest_of_code
 from backtester_model_core.signals import Reason
 from backtester_model_core.splits import Window
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
@@ -258,16 +257,10 @@ def window_keys(model: BaseModel, dataset: Dataset, windows: list[Window]) -> li
 
 
 def code_facts(model: BaseModel) -> dict[str, Any]:
-    """Say which code makes a model: digests of sources, and the extensions in force."""
+    """Say which code makes a model: a digest of sources, and the extensions in force."""
     owners = [type(model), *(type(part) for part in [getattr(model, "adapter", None)] if part is not None)]
-    folders = {Path(backtester_model_core.__file__).parent}
-    for owner in owners:
-        source = inspect.getsourcefile(owner)
-        if source is not None:
-            file = Path(source)
-            folders.add(file.parent if (file.parent / "__init__.py").exists() else file)
     return {
-        "sources": digest_of_sources(folders),
+        "sources": digest_of_code([backtester_model_core, *owners]),
         "adapter": [plugins().version_of(model.config.framework), model.config.framework],
         "extensions": plugins().sources(),
     }

@@ -214,12 +214,14 @@ def funnel(
     ):
         remaining -= int(np.isin(reasons, [reason.value for reason in stopped]).sum())
         passed[stage] = remaining
-    trained = np.unique(np.concatenate([window.train_rows for window in windows]))
+    trained = np.zeros(len(dataset), dtype=bool)
+    for window in windows:
+        trained[window.train_rows] = True
     return {
         "bars": len(dataset),
         "complete_features": int(dataset.is_complete.sum()),
         "known_label": int((dataset.is_complete & dataset.is_labelled).sum()),
-        "trained_on": len(trained),
+        "trained_on": int(trained.sum()),
         **passed,
         "acted": int((signals["target_weight"].to_numpy()[served.rows] != 0).sum()),
     }
