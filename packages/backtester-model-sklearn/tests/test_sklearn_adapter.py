@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.preprocessing import StandardScaler
 
@@ -388,13 +388,19 @@ def test_a_class_only_among_the_rows_held_back_does_not_score() -> None:
     assert np.array_equal(again.estimator.validation_score_, known.estimator.validation_score_)
 
 
-def test_a_regression_stops_early_too() -> None:
+def test_rows_held_back_go_through_the_fitted_steps() -> None:
     features, target = rows(300, "regression")
+    later, outcome = rows(100, "regression", seed=1)
+    features, later = 50.0 * features + 7.0, 50.0 * later + 7.0
+    scaler = StandardScaler().fit(features)
+    by_hand = HistGradientBoostingRegressor(**BOOSTING, random_state=0)
+    by_hand.fit(scaler.transform(features), target, X_val=scaler.transform(later), y_val=outcome)
     model = untrained("HistGradientBoostingRegressor", "regression", hyperparameters=BOOSTING)
 
-    model = ADAPTER.train_model(model, features, target, validation=rows(100, "regression", seed=1), seed=0)
+    model = ADAPTER.train_model(model, features, target, validation=(later, outcome), seed=0)
 
     assert model.estimator.n_iter_ < BOOSTING["max_iter"]
+    assert np.array_equal(model.estimator.validation_score_, by_hand.validation_score_)
 
 
 # -- importance --------------------------------------------------------------------------------------------------
