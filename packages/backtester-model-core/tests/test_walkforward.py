@@ -11,7 +11,8 @@ import pytest
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError, PluginError, RunError, SplitError, TrainingError
 from backtester_model_core.hookspecs import hookimpl
-from backtester_model_core.testing import EchoAdapter, random_bars, random_panel
+from backtester_model_core.plugins import Plugins, use_plugins
+from backtester_model_core.testing import EchoAdapter, EchoModelConfig, random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward
 
 
@@ -230,12 +231,20 @@ def test_other_configuration_is_another_entry(linear_config, bars, tmp_path, fie
     assert len(list((tmp_path / "entries").iterdir())) == 10
 
 
+class Quiet:
+    """An extension that changes nothing, but could."""
+
+    @hookimpl(wrapper=True)
+    def backtester_train(self, model, dataset, validation):
+        return (yield)
+
+
 def test_other_data_or_other_code_is_another_entry(own_plugins, linear_config, bars, tmp_path, monkeypatch):
     walk_forward(linear_config, bars, out=tmp_path)
     edited = bars.copy()
     edited.iloc[60, edited.columns.get_loc("close")] *= 1.0001
     walk_forward(linear_config, edited, out=tmp_path)
-    own_plugins.register_extension("quiet", object())
+    own_plugins.register_extension("quiet", Quiet())
     walk_forward(linear_config, bars, out=tmp_path)
 
     assert len(list((tmp_path / "entries").iterdir())) == 15
@@ -316,8 +325,11 @@ def test_result_files_are_what_they_say(linear_config, bars, tmp_path):
 
 
 def test_parallel_windows_give_the_same_bytes(linear_config, bars, tmp_path):
-    walk_forward(linear_config, bars, out=tmp_path / "one")
-    walk_forward(linear_config, bars, out=tmp_path / "two", n_jobs=2)
+    config = EchoModelConfig(**linear_config.model_dump(exclude={"framework"}))  # a worker can import it
+    with use_plugins(Plugins(discover=False, environ={})) as importable:
+        importable.register_adapter("echo", EchoAdapter)
+        walk_forward(config, bars, out=tmp_path / "one")
+        walk_forward(config, bars, out=tmp_path / "two", n_jobs=2)
 
     one, two = files_of(tmp_path / "one"), files_of(tmp_path / "two")
 

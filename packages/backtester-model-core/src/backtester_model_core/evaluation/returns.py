@@ -170,7 +170,7 @@ def _follow(targets: FloatArray, *, bars: _Bars, costs: CostsConfig) -> ReturnPa
     """Walk through the sessions; names as in the formulas of the module."""
     interest = costs.risk_free_rate / costs.bars_per_year
     borrow = costs.borrow_rate / costs.bars_per_year
-    restores = costs.rebalance == "every_bar"
+    one_way, restores = costs.one_way, costs.rebalance == "every_bar"
     n_bars, n_symbols = bars.earned.shape
     gross, cost, turnover = np.zeros(n_bars), np.zeros(n_bars), np.zeros(n_bars)
     weight_path = np.zeros((n_bars, n_symbols))
@@ -187,7 +187,7 @@ def _follow(targets: FloatArray, *, bars: _Bars, costs: CostsConfig) -> ReturnPa
             weight, filled = np.where(trades, targets[t], weight), np.where(trades, targets[t], filled)
             turnover[t] = np.abs(weight - drifted).sum()
         gross[t] = weight @ bars.earned[t] + (1 - weight.sum()) * interest
-        cost[t] = costs.one_way * turnover[t]
+        cost[t] = one_way * turnover[t]
         if borrow:
             cost[t] += borrow * np.maximum(-weight, 0).sum()
         weight_path[t] = weight
