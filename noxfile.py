@@ -113,7 +113,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of every package, strictly."""
     install_packages(session, *WORKSPACE, tools=["mypy", "pandas-stubs", "types-PyYAML"])
-    session.run("mypy", "--strict", "noxfile.py", *(f"{folder}/src" for folder in PACKAGES.values()))
+    session.run("mypy", "--strict", *(f"{folder}/src" for folder in PACKAGES.values()))
 
 
 @nox.session
