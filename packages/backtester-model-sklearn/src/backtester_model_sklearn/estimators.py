@@ -213,6 +213,7 @@ def _unusable(name: str, reason: str) -> ConfigError:
     return ConfigError(f"model_class {name!r} cannot be used: {reason}.")
 
 
+@cache
 def _why_unusable(found: EstimatorClass) -> str | None:
     """Say why a class can never be used here, going by what it takes."""
     if "Y" in inspect.signature(found.fit).parameters:
