@@ -239,6 +239,12 @@ class Quiet:
         return (yield)
 
 
+class QuietExtension:
+    @hookimpl(wrapper=True)
+    def backtester_train(self):
+        return (yield)
+
+
 def test_other_data_or_other_code_is_another_entry(own_plugins, linear_config, bars, tmp_path, monkeypatch):
     walk_forward(linear_config, bars, out=tmp_path)
     edited = bars.copy()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from backtester_model_core.exceptions import PredictionError, TrainingError
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
 
 
@@ -30,6 +31,9 @@ class Dataset:
             ``None`` when the dataset was built from features alone.
         scale: (n,) volatility of the forward return as known at the row; ``None`` when it was not computed.
         weight: (n,) sample weights, or ``None`` for equal ones.
+
+    Raises:
+        TrainingError: When the columns do not belong to the same rows.
     """
 
     values: FloatArray
@@ -44,6 +48,15 @@ class Dataset:
     forward_return: FloatArray | None = None
     scale: FloatArray | None = None
     weight: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(column) for name, column in self._row_columns().items()}
+        if len(set(lengths.values())) > 1 or self.values.shape[1:] != (len(self.columns),):
+            given = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise TrainingError(
+                f"A dataset's columns do not belong to the same rows: {given}; its values have shape "
+                f"{self.values.shape} for {len(self.columns)} names. Give one entry for each row and column."
+            )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -75,18 +88,13 @@ class Dataset:
 
     def take(self, rows: IntArray | BoolArray) -> Self:
         """Return the given rows, as positions or as a mask."""
-        return replace(
-            self,
-            values=self.values[rows],
-            index=self.index[rows],
-            known_at=self.known_at[rows],
-            symbol_codes=self.symbol_codes[rows],
-            target=self.target[rows],
-            label_end=self.label_end[rows],
-            forward_return=_take(self.forward_return, rows),
-            scale=_take(self.scale, rows),
-            weight=_take(self.weight, rows),
-        )
+        return replace(self, **{name: column[rows] for name, column in self._row_columns().items()})
+
+    def _row_columns(self) -> dict[str, Any]:
+        """Return everything that has one entry for each row, by attribute."""
+        names = ("values", "index", "known_at", "symbol_codes", "target", "label_end")
+        optional = [name for name in ("forward_return", "scale", "weight") if getattr(self, name) is not None]
+        return {name: getattr(self, name) for name in (*names, *optional)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +108,9 @@ class Prediction:
         probability: (n, k) probability of each class in the order of ``classes``; ``None`` for regression.
         classes: Classes in their fixed order; ``None`` for regression.
         scale: (n,) volatility of what is foreseen, as known at the row; ``None`` when unknown.
+
+    Raises:
+        PredictionError: When the columns do not belong to the same rows, or the probabilities to the classes.
     """
 
     index: pd.Index
@@ -107,6 +118,21 @@ class Prediction:
     probability: FloatArray | None = None
     classes: tuple[float, ...] | None = None
     scale: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.index)
+        columns = {"expected": self.expected, "probability": self.probability, "scale": self.scale}
+        shapes = {name: None if column is None else column.shape for name, column in columns.items()}
+        wanted = {
+            "expected": (n,),
+            "probability": None if self.classes is None else (n, len(self.classes)),
+            "scale": None if self.scale is None else (n,),
+        }
+        if shapes != wanted:
+            raise PredictionError(
+                f"A prediction of {n} rows with the classes {self.classes} has the shapes {shapes}. "
+                "Give one entry for each row, and of probability one column for each class."
+            )
 
     def __len__(self) -> int:
         return len(self.expected)
@@ -132,8 +158,8 @@ class Prediction:
             self,
             index=self.index[rows],
             expected=self.expected[rows],
-            probability=_take(self.probability, rows),
-            scale=_take(self.scale, rows),
+            probability=None if self.probability is None else self.probability[rows],
+            scale=None if self.scale is None else self.scale[rows],
         )
 
 
@@ -166,7 +192,3 @@ class TrainReport:
     def as_dict(self) -> Mapping[str, object]:
         """Return the report as plain data, for a file."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-def _take(values: FloatArray | None, rows: IntArray | BoolArray) -> FloatArray | None:
-    return None if values is None else values[rows]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backtester_model_core.config import ModelConfig, parse_config, read_config_file
-from backtester_model_core.exceptions import AdapterNotFoundError, ConfigError
+from backtester_model_core.exceptions import AdapterNotFoundError, ConfigError, DuplicatePluginError
 from backtester_model_core.model import AdapterModel, BaseModel
-from backtester_model_core.plugins import MODELS, PluginInfo, config_class, plugins
+from backtester_model_core.plugins import FIRST_PARTY, MODELS, PluginInfo, config_class, plugins
 
 ModelClass = TypeVar("ModelClass", bound=type[BaseModel])
 
@@ -37,49 +37,53 @@ class ModelFactory:
 
         Args:
             name: A registered model, or a framework such as ``sklearn``.
-            config: A configuration, or a mapping that becomes one.
+            config: A configuration, or a mapping that becomes one; its ``framework`` is the name when not given.
 
         Raises:
             AdapterNotFoundError: When the name is neither.
             ConfigError: When the configuration does not validate, or is another framework's.
+            DuplicatePluginError: When the name is both, or two distributions'.
         """
-        plugins()
-        if name in MODELS:
-            model: BaseModel = MODELS[name](_as_config(config))
-            return model
-        if name not in {info.name for info in plugins().listing() if info.kind == "adapter"}:
-            if not isinstance(config, ModelConfig) and config.get("framework", name) == name:
-                raise AdapterNotFoundError.for_framework(name, plugins().frameworks())
-            raise AdapterNotFoundError.for_model(name, [*MODELS, *plugins().frameworks()])
         values = config if isinstance(config, ModelConfig) else {"framework": name, **config}
-        return create_model(_as_config(values), framework=name)
+        registered = _registered_model(name)
+        if registered is not None:
+            return registered(_as_config(values))
+        if name not in {info.name for info in _adapters()}:
+            if _framework_of(values) == name:
+                raise AdapterNotFoundError.for_framework(name, plugins().frameworks(), FIRST_PARTY)
+            raise AdapterNotFoundError.for_model(name, [*MODELS, *plugins().frameworks()])
+        if _framework_of(values) != name:
+            raise ConfigError(
+                f"The configuration is for framework {_framework_of(values)!r}, not {name!r}. Name one of them."
+            )
+        return create_model(_as_config(values))
 
     @staticmethod
     def available() -> list[PluginInfo]:
         """Return the adapters that may be used, from metadata alone: none is imported."""
-        return [info for info in _adapters() if info.state in {"available", "loaded"}]
+        return [info for info in _adapters() if info.is_usable]
 
     @staticmethod
     def broken() -> list[PluginInfo]:
         """Return the plugins that are installed but cannot be used, each with its reason."""
-        return [info for info in plugins().listing() if info.state in {"broken", "blocked"}]
+        return [info for info in plugins().listing() if not info.is_usable]
 
 
-def create_model(config: ModelConfig, *, framework: str | None = None) -> BaseModel:
+def create_model(config: ModelConfig) -> BaseModel:
     """Create the untrained model of a configuration, and refuse what its adapter does not know.
 
     Raises:
-        ConfigError: When the configuration is another framework's, or its adapter refuses it.
+        AdapterNotFoundError: When nobody answers for the configuration's framework.
+        ConfigError: When its class is another framework's, or the adapter refuses it.
     """
-    if config.framework in MODELS and framework is None:
-        model: BaseModel = MODELS[config.framework](config)
-        return model
-    if framework is not None and framework != config.framework:
-        raise ConfigError(f"The configuration is for framework {config.framework!r}, not {framework!r}.")
+    registered = _registered_model(config.framework)
+    if registered is not None:
+        return registered(config)
     adapter = plugins().adapter(config.framework)
     if not isinstance(config, adapter.config_class):
         raise ConfigError(
-            f"Framework {config.framework!r} takes a {adapter.config_class.__name__}, not a {type(config).__name__}."
+            f"Framework {config.framework!r} takes a {adapter.config_class.__name__}, not a {type(config).__name__}. "
+            "Make it with load_config."
         )
     adapter.initialize_model(config)
     return AdapterModel(config)
@@ -101,8 +105,27 @@ def load_config(source: str | Path | Mapping[str, Any]) -> ModelConfig:
             'A configuration needs framework = "...", the name of an adapter; '
             f"installed: {', '.join(plugins().frameworks()) or 'none'}."
         )
-    chosen = ModelConfig if framework in MODELS else config_class(framework)
+    chosen = config_class(framework) if _registered_model(framework) is None else ModelConfig
     return parse_config(chosen, values)
+
+
+def _registered_model(name: str) -> Callable[[Any], BaseModel] | None:
+    """Return the model class registered under a name, once the extensions have registered theirs.
+
+    Raises:
+        DuplicatePluginError: When the name is also a framework's: neither may take the other's place.
+    """
+    claims = [info.distribution for info in _adapters() if info.name == name]
+    if name not in MODELS:
+        return None
+    owner = FIRST_PARTY.get(name)
+    if claims or owner:
+        raise DuplicatePluginError.between(name, [MODELS.source(name), *(claims or [str(owner)])])
+    return MODELS[name]
+
+
+def _framework_of(config: ModelConfig | Mapping[str, Any]) -> Any:
+    return config.framework if isinstance(config, ModelConfig) else config["framework"]
 
 
 def _as_config(config: ModelConfig | Mapping[str, Any]) -> ModelConfig:

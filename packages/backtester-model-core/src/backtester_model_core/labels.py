@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -41,12 +42,26 @@ class LabelKind:
     Attributes:
         compute: From a panel and a configuration to the labels.
         model_type: The kind of model that learns it.
-        classes: Classes in their fixed order; ``None`` for regression.
+        classes: Classes in ascending order, those above zero for a rise; ``None`` for regression.
+
+    Raises:
+        LabelError: When the classes are not what a model of that kind can learn and a signal can follow.
     """
 
     compute: Callable[[Panel, ModelConfig], Label]
     model_type: Literal["classification", "regression"]
     classes: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.classes is None) != (self.model_type == "regression"):
+            raise LabelError(f"A label for {self.model_type} cannot have the classes {self.classes}.")
+        if self.classes is not None:
+            ascending = all(lower < upper for lower, upper in pairwise(self.classes))
+            if not ascending or not self.classes or not self.classes[0] <= 0 < self.classes[-1]:
+                raise LabelError(
+                    f"The classes {self.classes} are not ascending numbers from at most zero, for a fall, to above "
+                    "zero, for a rise."
+                )
 
 
 LABELS: Catalog[LabelKind] = Catalog("label kind")
@@ -69,8 +84,21 @@ def label_kind(config: ModelConfig) -> LabelKind:
 
 
 def compute_label(panel: Panel, config: ModelConfig) -> Label:
-    """Label every row of a panel as the configuration says."""
-    return label_kind(config).compute(panel, config)
+    """Label every row of a panel as the configuration says.
+
+    Raises:
+        LabelError: When these bars cannot be labelled so, or the label kind answers with other rows.
+    """
+    label = label_kind(config).compute(panel, config)
+    lengths = [len(label.target), len(label.label_end), len(label.forward_return)]
+    if lengths != [panel.n_rows] * 3:
+        raise LabelError(f"The label {config.label_kind!r} gave {lengths} rows for {panel.n_rows} bars.")
+    if (label.label_end < panel.known_at).any():
+        row = int(np.flatnonzero(label.label_end < panel.known_at)[0])
+        raise LabelError(
+            f"The label {config.label_kind!r} of {panel.known_at[row]} ends before, at {label.label_end[row]}."
+        )
+    return label
 
 
 def forward_return(panel: Panel, config: ModelConfig) -> Label:
@@ -106,7 +134,7 @@ LABELS.add("direction", LabelKind(direction, "classification", (0.0, 1.0)))
 def _traded_return(panel: Panel, config: ModelConfig) -> Label:
     """Compute entry-to-exit returns symbol by symbol, delistings included."""
     horizon, legs = config.prediction_horizon, config.label
-    opens, closes = panel.columns["open"], panel.columns["close"]
+    opens, closes = (_positive(panel, name) for name in ("open", "close"))
     entry_price, entry_lag = (opens, 1) if legs.entry == "open" else (closes, 0)
     exit_price, exit_lag = (opens, horizon + 1) if legs.exit == "open" else (closes, horizon)
     sessions = np.unique(panel.known_at)
@@ -165,13 +193,7 @@ def _relative_change(panel: Panel, column: str, horizon: int) -> tuple[FloatArra
             f"target_column {column!r} is not among the bars' columns: {', '.join(panel.columns)}. "
             "Name one of them."
         )
-    values = panel.columns[column]
-    if not (values > 0).all():
-        row = int(np.flatnonzero(~(values > 0))[0])
-        raise LabelError(
-            f"target_column {column!r} is {values[row]:g} at {panel.known_at[row]}: a relative change needs "
-            "positive values. Name a column that is above zero."
-        )
+    values = _positive(panel, column)
     target = np.full(panel.n_rows, np.nan)
     label_end = np.full(panel.n_rows, np.datetime64("NaT"), dtype="datetime64[ns]")
     for segment in panel.segments():
@@ -180,3 +202,19 @@ def _relative_change(panel: Panel, column: str, horizon: int) -> tuple[FloatArra
         target[segment][:n_labelled] = x[horizon:] / x[:n_labelled] - 1.0
         label_end[segment][:n_labelled] = panel.known_at[segment][horizon:]
     return target, label_end
+
+
+def _positive(panel: Panel, column: str) -> FloatArray:
+    """Return a column of which returns can be taken, or name the earliest value of which none can."""
+    values = panel.columns[column]
+    usable = np.isfinite(values) & (values > 0)
+    if not usable.all():
+        bad = np.flatnonzero(~usable)
+        row = int(bad[np.argmin(panel.known_at[bad])])
+        at = panel.index[panel.order[row]]
+        stamp = f"{at[0]} ({at[1]})" if isinstance(at, tuple) else f"{at}"
+        raise LabelError(
+            f"The column {column!r} is {values[row]:g} at {stamp}, and a relative change needs values above zero. "
+            "Name a column that has them as target_column, or leave these bars out."
+        )
+    return values

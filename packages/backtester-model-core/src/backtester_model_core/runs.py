@@ -6,6 +6,7 @@
       entries/<key>/     one immutable folder per finished window: prediction.npz, entry.json, timings.json
       runs/<key>/        one immutable folder per run that was started here: run.json
       signals.parquet …  the results of the run that finished last, each replaced whole
+      .tmp-…             what a writer has not finished; removed when that writer is gone
 
 A key is a digest of everything an entry depends on: configuration, data and code. There is no index to corrupt:
 the folders are the index, and making one is exclusive, so of two writers one wins and both are right.
@@ -14,12 +15,18 @@ the folders are the index, and making one is exclusive, so of two writers one wi
 from __future__ import annotations
 
 import hashlib
+import inspect
+import io
 import json
 import logging
+import math
 import os
+import platform
+import re
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +42,7 @@ FORMAT = 1
 ARRAYS = "prediction.npz"
 ENTRY = "entry.json"
 TIMINGS = "timings.json"
+RUN = "run.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,123 +91,139 @@ class RunFolder:
         if not folder.exists():
             return None
         try:
-            facts = json.loads((folder / ENTRY).read_bytes())
-            digest = hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()
-            if facts.pop("sha256") != digest or facts.pop("format") != FORMAT:
-                raise RunError(
-                    f"The run entry {folder} is damaged or of another format. Delete that folder and run again."
-                )
-            with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            timings = json.loads((folder / TIMINGS).read_bytes())
-        except (OSError, ValueError, KeyError) as error:
-            if isinstance(error, RunError):
-                raise
+            packed = (folder / ARRAYS).read_bytes()
+            facts = _unsealed((folder / ENTRY).read_bytes(), packed)
+            timings = _unsealed((folder / TIMINGS).read_bytes())
+            with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise RunError(
                 f"The run entry {folder} cannot be read ({error}). Delete that folder and run again."
             ) from error
         return Entry(arrays, facts, timings)
 
     def publish_entry(self, key: str, entry: Entry) -> None:
-        """Put a finished window on disk, whole or not at all; one that is there already stays."""
-        temporary = self._temporary()
-        try:
-            temporary.mkdir()
-            with (temporary / ARRAYS).open("wb") as file:
-                np.savez(file, **entry.arrays)  # type: ignore[arg-type]  # allow_pickle is not among the names
-                _flush(file)
-            digest = hashlib.sha256((temporary / ARRAYS).read_bytes()).hexdigest()
-            _write(temporary / TIMINGS, encode_json(entry.timings))
-            _write(temporary / ENTRY, encode_json({**entry.facts, "format": FORMAT, "sha256": digest}))
-            self._publish(temporary, self.path / "entries" / key)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        """Put a finished window on disk, whole or not at all; one that is there already stays.
+
+        Raises:
+            RunError: When it cannot be written.
+        """
+        archive = io.BytesIO()
+        np.savez(archive, **entry.arrays)  # type: ignore[arg-type]  # allow_pickle is not among the names
+        packed = archive.getvalue()
+        files = {
+            ARRAYS: packed,
+            TIMINGS: _sealed(entry.timings),
+            ENTRY: _sealed(entry.facts, packed),
+        }
+        self._publish(files, self.path / "entries" / key)
 
     def record_run(self, key: str, facts: Mapping[str, Any]) -> None:
-        """Remember that a run of this configuration, data and code was started here."""
-        temporary = self._temporary()
-        try:
-            temporary.mkdir()
-            _write(temporary / "run.json", encode_json(facts))
-            self._publish(temporary, self.path / "runs" / key)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        """Remember that a run of this configuration, data and code was started here.
+
+        Raises:
+            RunError: When it cannot be written.
+        """
+        self._publish({RUN: encode_json(facts)}, self.path / "runs" / key)
 
     def runs(self) -> dict[str, Any]:
-        """Return what is remembered of each run that was started here, by key: the trials of this folder."""
-        folders = sorted(path for path in (self.path / "runs").iterdir() if not path.name.startswith("."))
-        return {folder.name: json.loads((folder / "run.json").read_bytes()) for folder in folders}
+        """Return what is remembered of each run that was started here, by key: the trials of this folder.
+
+        Raises:
+            RunError: When a run's file is damaged; the message says what to delete.
+        """
+        remembered = {}
+        for folder in sorted(path for path in (self.path / "runs").iterdir() if path.is_dir()):
+            try:
+                remembered[folder.name] = json.loads((folder / RUN).read_bytes())
+            except (OSError, ValueError) as error:
+                raise RunError(
+                    f"The run {folder} cannot be read ({error}). Delete it; the others stay as they are."
+                ) from error
+        return remembered
 
     def write_result(self, name: str, content: bytes) -> Path:
-        """Write or replace one result file, whole or not at all."""
-        temporary, target = self._temporary(), self.path / name
-        try:
-            _write(temporary, content)
-            os.replace(temporary, target)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise RunError(
-                f"{target} cannot be written: {error.strerror}. Free the disk or name another folder."
-            ) from error
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(self.path)
+        """Write or replace one result file, whole or not at all.
+
+        Raises:
+            RunError: When it cannot be written; the file that was there stays.
+        """
+        target = self.path / name
+        with self._writing(target) as temporary:
+            _write(temporary / name, content)
+            os.replace(temporary / name, target)
+            _sync_folder(self.path)
         return target
 
-    def _publish(self, temporary: Path, target: Path) -> None:
-        _sync_folder(temporary)
-        try:
-            temporary.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-            shutil.rmtree(temporary)
-        _sync_folder(target.parent)
+    def _publish(self, files: Mapping[str, bytes], target: Path) -> None:
+        """Make a folder of files, whole; where another writer was faster, its folder stays."""
+        with self._writing(target) as temporary:
+            for name, content in files.items():
+                _write(temporary / name, content)
+            _sync_folder(temporary)
+            try:
+                temporary.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+            _sync_folder(target.parent)
 
-    def _temporary(self) -> Path:
-        return self.path / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
+    @contextmanager
+    def _writing(self, target: Path) -> Iterator[Path]:
+        """Give a temporary folder to write in, and leave nothing of it behind whatever happens."""
+        temporary = self.path / f".tmp-{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
+        try:
+            temporary.mkdir()
+            yield temporary
+        except OSError as error:
+            raise RunError(
+                f"{target} cannot be written: {error.strerror or error}. Free the disk or name another folder."
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Remove what writers that died have left behind."""
-        for leftover in self.path.glob(".tmp-*"):
-            owner = leftover.name.split("-")[1]
-            if owner.isdigit() and not _is_running(int(owner)):
+        """Remove what this machine's writers that died have left behind; another run may be at it too."""
+        for leftover in self.path.glob(f".tmp-{_host()}-*"):
+            owner = re.fullmatch(r"\.tmp-[0-9a-f]+-(\d{1,9})-[0-9a-f]{32}", leftover.name)
+            if owner and not _is_running(int(owner[1])):
                 logger.info("removing %s, left by a run that was killed", leftover)
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def digest_of(*parts: Any) -> str:
-    """Return a hexadecimal digest of plain data, by its canonical JSON."""
-    return hashlib.sha256(encode_json(list(parts))).hexdigest()[:32]
+    """Return a hexadecimal digest of plain data, in which NaN, infinity and None differ."""
+    return hashlib.sha256(json.dumps(_plain(parts), sort_keys=True).encode()).hexdigest()[:32]
 
 
-def digest_of_sources(folders: Iterable[Path]) -> str:
-    """Return a digest of all Python files below some folders, so that changed code is other code."""
+def digest_of_code(things: Iterable[Any]) -> str:
+    """Return a digest of the Python files that make modules, classes or functions, so that changed code is other code.
+
+    All files of a package count, whichever of them makes the thing. What no file makes, such as a notebook's
+    class, cannot be compared with what it was: its digest is never the same again.
+    """
     digest = hashlib.sha256()
-    for folder in sorted(set(folders)):
-        files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]
-        for file in files:
-            digest.update(str(file.relative_to(folder.parent)).encode())
-            digest.update(file.read_bytes())
+    for place in sorted({_place_of(thing) for thing in things}):
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(f"{file.relative_to(place.parent)}\n".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest() if file.exists() else uuid.uuid4().bytes)
     return digest.hexdigest()[:32]
 
 
 def encode_json(value: Any) -> bytes:
-    """Write plain data as canonical JSON: sorted keys, one form for each value, NaN as null."""
-    return (json.dumps(_plain(value), sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+    """Write plain data as canonical JSON: sorted keys, one form for each value, NaN and infinity as null."""
+    plain = _plain(value, finite=True)
+    return (json.dumps(plain, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _plain(value: Any) -> Any:
-    """Turn numpy scalars, tuples and NaN into what JSON has."""
+def _plain(value: Any, *, finite: bool = False) -> Any:
+    """Turn numpy scalars and tuples into what JSON has, and what is not finite into None where asked."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, finite=finite) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, finite=finite) for item in value]
     if isinstance(value, (np.floating, float)):
-        return float(value) if np.isfinite(value) else None
+        return None if finite and not math.isfinite(value) else float(value)
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, np.bool_):
@@ -209,15 +233,38 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _sealed(facts: Mapping[str, Any], packed: bytes = b"") -> bytes:
+    """Write plain data as JSON, with a digest of it and of the packed arrays that belong to it."""
+    content = {"format": FORMAT, "facts": facts}
+    digest = hashlib.sha256(encode_json(content) + packed).hexdigest()
+    return encode_json({**content, "sha256": digest})
+
+
+def _unsealed(sealed: bytes, packed: bytes = b"") -> Any:
+    """Read plain data back, and refuse it when a byte of it or of the arrays has changed."""
+    facts = json.loads(sealed)["facts"]
+    if _sealed(facts, packed) != sealed:
+        raise ValueError("it is damaged, or of another format")
+    return facts
+
+
+def _place_of(thing: Any) -> Path:
+    """Return the file that makes a thing, or the folder of its whole package."""
+    try:
+        source = inspect.getsourcefile(thing)
+    except TypeError:
+        source = None
+    if source is None:
+        return Path("nowhere")
+    file = Path(source)
+    return file.parent if (file.parent / "__init__.py").exists() else file
+
+
 def _write(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
-        _flush(file)
-
-
-def _flush(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:
@@ -230,7 +277,14 @@ def _sync_folder(path: Path) -> None:
             os.close(handle)
 
 
+def _host() -> str:
+    """Name this machine: on a shared disk another machine's process numbers say nothing."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
 def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        return True  # elsewhere the question, signal 0, would end the process
     try:
         os.kill(process, 0)
     except ProcessLookupError:

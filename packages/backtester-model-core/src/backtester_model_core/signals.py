@@ -56,9 +56,11 @@ class Reason(StrEnum):
     NO_MODEL = "no_model"
     ONE_CLASS = "one_class"
     NO_RESIDUALS = "no_residuals"
+    NO_VOLATILITY = "no_volatility"
     NO_SKILL = "no_skill"
     BELOW_SIGNAL_THRESHOLD = "below_signal_threshold"
     BELOW_CONFIDENCE = "below_confidence"
+    FLAT_LIKELIEST = "flat_likeliest"
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Residuals:
             baseline: (n,) training mean of the model that foresaw.
             scale: (n,) volatility known at the row.
         """
-        usable = np.isfinite(forecast) & np.isfinite(outcome) & np.isfinite(scale) & (scale > 0)
+        usable = np.isfinite(forecast - baseline) & np.isfinite(outcome) & np.isfinite(scale) & (scale > 0)
         lean, excess = (forecast - baseline)[usable], (outcome - baseline)[usable]
         if len(lean) < MIN_RESIDUALS:
             return None
@@ -178,10 +180,10 @@ class SignalPolicy:
     def probability_up(self, prediction: Prediction) -> FloatArray:
         """Return (n,) the probability of a rise; NaN where nothing can be said.
 
-        A classifier's is its probability of the classes above zero against those below; with the classes
-        {0, 1}, zero is the fall. A regression's follows from the share of earlier residuals smaller than the
-        forecast, both in units of volatility: ``1/2 + sign(m)/2 * share(|u| < |m|/sigma)`` with the shrunken
-        forecast ``m = b + beta (f - b)``.
+        A classifier's is its probability of the classes above zero against those below, one half where it gives
+        neither any; with the classes {0, 1}, zero is the fall. A regression's follows from the share of earlier
+        residuals smaller than the forecast, both in units of volatility:
+        ``1/2 + sign(m)/2 * share(|u| < |m|/sigma)`` with the shrunken forecast ``m = b + beta (f - b)``.
         """
         if prediction.probability is None:
             return self._probability_from_residuals(prediction)
@@ -189,8 +191,10 @@ class SignalPolicy:
         falls = classes < 0 if (classes < 0).any() else classes == 0
         up = prediction.probability[:, classes > 0].sum(axis=1)
         down = prediction.probability[:, falls].sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(up / (up + down), dtype=np.float64)
+        either = up + down
+        return np.asarray(
+            np.where(either == 0, 0.5, up / np.where(either == 0, 1.0, either)), dtype=np.float64
+        )
 
     def signals(self, prediction: Prediction) -> SignalFrame:
         """Give one signal for every prediction row, NEUTRAL with a reason where it says nothing."""
@@ -216,7 +220,7 @@ class SignalPolicy:
             return np.full(len(prediction), np.nan)
         sizes = self.residuals.sorted_sizes
         middle = self.baseline + self.residuals.shrinkage * (prediction.expected - self.baseline)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             distance = np.abs(middle) / prediction.scale
         share = np.searchsorted(sizes, distance, side="left") / len(sizes)
         known = np.isfinite(distance) & (prediction.scale > 0)
@@ -227,18 +231,28 @@ class SignalPolicy:
         unforeseen: BoolArray = np.isnan(prediction.expected)
         flat = self._is_flat_likeliest(prediction)
         below_signal = confidence < self.signal_threshold
-        below_confidence = (confidence < self.confidence_threshold) | (up == 0.5) | flat
+        below_confidence = (confidence < self.confidence_threshold) | (up == 0.5)
         return np.select(
-            [unforeseen, np.isnan(up), np.full(len(up), not self.may_trade), below_signal, below_confidence],
+            [
+                unforeseen,
+                np.isnan(up) & (self.residuals is None),
+                np.isnan(up),
+                np.full(len(up), not self.may_trade),
+                flat,
+                below_signal,
+                below_confidence,
+            ],
             [
                 Reason.WARM_UP.value,
                 Reason.NO_RESIDUALS.value,
+                Reason.NO_VOLATILITY.value,
                 Reason.NO_SKILL.value,
+                Reason.FLAT_LIKELIEST.value,
                 Reason.BELOW_SIGNAL_THRESHOLD.value,
                 Reason.BELOW_CONFIDENCE.value,
             ],
             default=Reason.ACTED.value,
-        )
+        ).astype(object)
 
     @staticmethod
     def _is_flat_likeliest(prediction: Prediction) -> BoolArray:

@@ -45,7 +45,7 @@ def resolve_train_size(
     """Return the length of the first training window: as configured, or the split's share of the sessions."""
     if validation.train_size is not None:
         return validation.train_size
-    return max(1, int(n_sessions * train_test_split))
+    return max(1, _share(n_sessions, train_test_split))
 
 
 def walk_forward_windows(
@@ -68,7 +68,7 @@ def walk_forward_windows(
         train_test_split: Share of the sessions in the first training window, where ``train_size`` is not given.
 
     Raises:
-        SplitError: When the bars are too few for one window.
+        SplitError: When the bars are too few for one window that serves a session.
     """
     sessions = np.unique(known_at)
     train_size = resolve_train_size(validation, train_test_split=train_test_split, n_sessions=len(sessions))
@@ -103,17 +103,29 @@ def walk_forward_windows(
                 np.flatnonzero(test),
             )
         )
+    if not windows:
+        raise SplitError(
+            f"No session is left to serve when a model waits {validation.retrain_delay} after its fit. "
+            "Bring more bars, or lower validation.retrain_delay."
+        )
     return windows
 
 
 def purged_tail(known_at: TimeArray, label_end: TimeArray, *, share: float) -> tuple[IntArray, IntArray]:
     """Split rows into a head to learn from and the latest ``share`` of sessions, purged between them.
 
-    Head rows whose label is not known when the tail begins belong to neither.
+    The head is fitted at its last session: rows whose label is not known by then belong to neither part.
+
+    Raises:
+        SplitError: When the share is not in [0, 1).
     """
+    if not 0 <= share < 1:
+        raise SplitError(
+            f"A share of {share:g} of the sessions cannot be held back. Name one from 0 to below 1."
+        )
     sessions = np.unique(known_at)
-    n_tail = int(len(sessions) * share)
-    if n_tail == 0 or n_tail == len(sessions):
+    n_tail = min(_share(len(sessions), share), len(sessions) - 1)
+    if n_tail <= 0:
         return np.arange(len(known_at)), np.array([], dtype=np.int64)
     tail_start = sessions[-n_tail]
     head = (known_at < tail_start) & (label_end <= sessions[-n_tail - 1])
@@ -129,11 +141,21 @@ class PurgedKFold:
 
     Attributes:
         n_folds: Number of folds.
-        embargo: Sessions after the fold's last label end that do not train.
+        embargo: Sessions from the fold's last label end on that do not train.
+
+    Raises:
+        SplitError: When there are fewer than two folds, or the embargo is negative.
     """
 
     n_folds: int = 5
     embargo: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_folds < 2 or self.embargo < 0:
+            raise SplitError(
+                f"{self.n_folds} folds with an embargo of {self.embargo} sessions cannot be made: at least two "
+                "folds, and an embargo of zero or more."
+            )
 
     def split(self, known_at: TimeArray, label_end: TimeArray) -> Iterator[tuple[IntArray, IntArray]]:
         """Yield (train_rows, test_rows) for each fold; rows without a label are in neither.
@@ -158,6 +180,11 @@ class PurgedKFold:
                 else np.zeros(len(test), dtype=bool)
             )
             yield np.flatnonzero(labelled & ~test & (before | after)), np.flatnonzero(test)
+
+
+def _share(n_sessions: int, share: float) -> int:
+    """Return the whole sessions in a share, as written: 0.29 of 100 sessions is 29, though the product is below."""
+    return int(round(n_sessions * share, 9))
 
 
 def _advance(sessions: TimeArray, position: int, size: int | str) -> int:

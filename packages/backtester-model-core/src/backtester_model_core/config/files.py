@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from reprlib import Repr
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
 
 from backtester_model_core.config.model import ModelConfig
 from backtester_model_core.exceptions import ConfigError, MissingExtraError, nearest
 
+if TYPE_CHECKING:
+    import yaml
+
 MAX_CONFIG_BYTES = 1_000_000
+MAX_YAML_NODES = 100_000
+"""Values in a YAML file, those behind an alias counted each time: a few lines can stand for billions."""
+MAX_TOML_DOTS = 4_000_000
+"""Sum over lines of the dots squared: memory that dotted keys, ``a.b.c = 1``, may take to read."""
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
@@ -45,13 +54,14 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     if suffix not in {".toml", ".json", ".yaml", ".yml"}:
         raise ConfigError(f"{file}: a configuration ends in .toml, .json, .yaml or .yml")
     try:
-        raw = file.read_bytes()
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}). Check the path.") from error
     if len(raw) > MAX_CONFIG_BYTES:
-        raise ConfigError(f"{file}: {len(raw):,} bytes; a configuration has at most {MAX_CONFIG_BYTES:,}")
+        raise ConfigError(f"{file}: too large; a configuration has at most {MAX_CONFIG_BYTES:,} bytes")
     try:
-        values = _parse_text(raw.decode("utf-8"), suffix)
+        values = _parse_text(raw.decode("utf-8-sig"), suffix)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not valid {suffix[1:].upper()}: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -61,33 +71,99 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
 
 def _parse_text(text: str, suffix: str) -> Any:
     if suffix == ".toml":
+        if sum(line.count(".") ** 2 for line in text.split("\n")) > MAX_TOML_DOTS:
+            raise ValueError("keys with too many dots")
         return tomllib.loads(text)
     if suffix == ".json":
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+    return _parse_yaml(text)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object, and refuse a key that is given twice: the first would be lost."""
+    _check_keys(name for name, _ in pairs)
+    return dict(pairs)
+
+
+def _check_keys(keys: Iterable[str]) -> None:
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} is given twice")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
+
+
+def _parse_yaml(text: str) -> Any:
+    """Construct plain values only, once it is known how many the text stands for."""
     try:
         import yaml
     except ImportError as error:
         raise MissingExtraError.needs("Reading a YAML configuration", "yaml") from error
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _check_nodes(root)
+        return loader.construct_document(root)
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError) as error:
+        # Beside its own errors the loader lets slip what a tag such as !!timestamp makes of odd text.
         raise ValueError(str(error)) from error
+
+
+def _check_nodes(root: yaml.Node) -> None:
+    """Refuse aliases that stand for too much or for themselves, and keys that are given twice."""
+    sizes: dict[int, int | None] = {}
+
+    def count(node: yaml.Node) -> int:
+        if id(node) in sizes:
+            known = sizes[id(node)]
+            if known is None:
+                raise ValueError("an alias stands for something that holds it")
+            return known
+        sizes[id(node)] = None
+        size = 1
+        for child in _children(node):
+            size += count(child)
+            if size > MAX_YAML_NODES:
+                raise ValueError(f"more than {MAX_YAML_NODES:,} values, those behind aliases counted")
+        sizes[id(node)] = size
+        return size
+
+    count(root)
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    """Return what a YAML sequence or mapping holds; nothing for a scalar."""
+    held: list[Any] = node.value if isinstance(node.value, list) else []
+    pairs = [entry for entry in held if isinstance(entry, tuple)]
+    _check_keys(key.value for key, _ in pairs if isinstance(key.value, str) and key.value != "<<")
+    return [part for pair in pairs for part in pair] if pairs else held
+
+
+_SHORT = Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxstring = _SHORT.maxother = 60
 
 
 def _explain(config_class: type[pydantic.BaseModel], fault: Any) -> str:
     """Write one validation fault as a sentence that names the key and the nearest valid name."""
     location = [part for part in fault["loc"] if isinstance(part, str)]
     where = ".".join(str(part) for part in fault["loc"]) or "the configuration"
+    given = _SHORT.repr(fault["input"])
     if fault["type"] == "extra_forbidden":
         return f"{where}: unknown key. {nearest(location[-1], _group_at(config_class, location[:-1]).model_fields)}"
     if fault["type"] == "missing":
         return f"{where}: required, but not given"
     if fault["type"] == "literal_error":
         valid = [part.strip(" '") for part in fault["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        given = fault["input"]
-        return f"{where}: {given!r} is not valid. {nearest(str(given), valid)} Valid: {', '.join(valid)}."
+        hint = nearest(fault["input"], valid) if isinstance(fault["input"], str) else ""
+        near = f"{hint} " if hint.startswith("Did") else ""
+        return f"{where}: {given} is not valid. {near}Valid: {', '.join(valid)}."
     message = fault["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(fault["input"], (dict, pydantic.BaseModel)) else f" (given {fault['input']!r})"
+    shown = "" if isinstance(fault["input"], (dict, pydantic.BaseModel)) else f" (given {given})"
     return f"{where}: {message[:1].lower()}{message[1:]}{shown}"
 
 

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import pydantic
 
+SPAN = re.compile(r"\d{1,9}(\.\d{1,9})? ?(W|D|h|min|s)")
 
-def _check_span(value: int | str | None) -> int | str | None:
-    """Accept a positive count of sessions or a positive pandas time span such as ``365D``."""
-    if isinstance(value, int) and value < 1:
-        raise ValueError("a size is a positive number of sessions or a time span such as '365D'")
+
+def _check_size(value: Any) -> Any:
+    """Accept a positive count of sessions, or a time span."""
     if isinstance(value, str):
-        try:
-            positive = pd.Timedelta(value) > pd.Timedelta(0)
-        except ValueError as error:
-            raise ValueError(f"{value!r} is not a time span; write for example '365D' or '12h'") from error
-        if not positive:
-            raise ValueError(f"the time span {value!r} is not positive")
+        return _check_span(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("a size is a positive number of sessions or a time span such as '365D'")
     return value
 
 
-Span = Annotated[int | str, pydantic.AfterValidator(_check_span)]
+def _check_span(value: Any) -> Any:
+    """Accept a positive time span: a number and a unit that always means the same length."""
+    if isinstance(value, str):
+        if not SPAN.fullmatch(value):
+            raise ValueError("a time span is a number and a unit, W, D, h, min or s, such as '365D' or '12h'")
+        if not pd.Timedelta(0) < pd.Timedelta(value):
+            raise ValueError("a time span is positive")
+    return value
+
+
+def _date_as_text(value: Any) -> Any:
+    """Take a date as TOML and YAML have them for its ISO text."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+Size = Annotated[int | str, pydantic.BeforeValidator(_check_size)]
+Span = Annotated[str, pydantic.BeforeValidator(_check_span)]
+Moment = Annotated[str, pydantic.BeforeValidator(_date_as_text)]
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=100)]
 
 
 class Group(pydantic.BaseModel):
     """A frozen group of fields that refuses unknown keys."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class DataConfig(Group):
@@ -44,13 +62,13 @@ class DataConfig(Group):
     symbols: tuple[Name, ...] | None = pydantic.Field(
         default=None, description="Symbols to keep; all when not given."
     )
-    start: str | None = pydantic.Field(
+    start: Moment | None = pydantic.Field(
         default=None, description="First bar to keep, as an ISO date or timestamp."
     )
-    end: str | None = pydantic.Field(
+    end: Moment | None = pydantic.Field(
         default=None, description="Last bar to keep, inclusive, as an ISO date or timestamp."
     )
-    frequency: str | None = pydantic.Field(
+    frequency: Span | None = pydantic.Field(
         default=None,
         description="Spacing of the bars as a time span ('1D', '1h'); found from the bars when not given.",
     )
@@ -64,12 +82,6 @@ class DataConfig(Group):
     def _check_timestamp(cls, value: str | None) -> str | None:
         if value is not None and pd.isna(pd.to_datetime(value, errors="coerce", format="ISO8601")):
             raise ValueError(f"{value!r} is not an ISO date or timestamp such as '2020-01-31'")
-        return value
-
-    @pydantic.field_validator("frequency")
-    @classmethod
-    def _check_frequency(cls, value: str | None) -> str | None:
-        _check_span(value)
         return value
 
 
@@ -140,17 +152,17 @@ class ValidationConfig(Group):
     scheme: Literal["expanding", "rolling"] = pydantic.Field(
         default="expanding", description="Whether a training window keeps its first row or its length."
     )
-    train_size: Span | None = pydantic.Field(
+    train_size: Size | None = pydantic.Field(
         default=None,
         description=(
             "Length of the first training window, and of each one when rolling; by default "
             "train_test_split's share of the sessions."
         ),
     )
-    test_size: Span = pydantic.Field(
+    test_size: Size = pydantic.Field(
         default=63, description="Length of the block that one trained model serves."
     )
-    retrain_delay: str | None = pydantic.Field(
+    retrain_delay: Span | None = pydantic.Field(
         default=None,
         description=(
             "Time between the fit and the first decision of the new model; the old one serves meanwhile."
@@ -162,12 +174,6 @@ class ValidationConfig(Group):
         le=1000,
         description="Sessions after a cross-validation test fold whose rows do not train.",
     )
-
-    @pydantic.field_validator("retrain_delay")
-    @classmethod
-    def _check_delay(cls, value: str | None) -> str | None:
-        _check_span(value)
-        return value
 
 
 class CostsConfig(Group):

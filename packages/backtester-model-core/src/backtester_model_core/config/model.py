@@ -20,7 +20,9 @@ from backtester_model_core.config.groups import (
 class ModelConfig(pydantic.BaseModel):
     """What every model has; each adapter's configuration class adds its own fields."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
 
     model_name: str = pydantic.Field(
         default="model",

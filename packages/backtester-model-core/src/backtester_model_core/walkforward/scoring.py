@@ -207,10 +207,10 @@ def funnel(
     remaining = len(served.rows)
     for stage, stopped in (
         ("foreseen", (Reason.WARM_UP, Reason.NO_MODEL, Reason.ONE_CLASS)),
-        ("with_probability", (Reason.NO_RESIDUALS,)),
+        ("with_probability", (Reason.NO_RESIDUALS, Reason.NO_VOLATILITY)),
         ("past_gate", (Reason.NO_SKILL,)),
         ("above_signal_threshold", (Reason.BELOW_SIGNAL_THRESHOLD,)),
-        ("above_confidence", (Reason.BELOW_CONFIDENCE,)),
+        ("above_confidence", (Reason.BELOW_CONFIDENCE, Reason.FLAT_LIKELIEST)),
     ):
         remaining -= int(np.isin(reasons, [reason.value for reason in stopped]).sum())
         passed[stage] = remaining
