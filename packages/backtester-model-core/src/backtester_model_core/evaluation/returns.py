@@ -37,6 +37,9 @@ RETURN_FIGURES = (
 SAME_RETURN = 1e-14
 """Returns closer than this differ by the rounding of a price ratio only."""
 
+SAME_WEIGHT = 1e-12
+"""Targets closer than this are means of the same decisions in another order."""
+
 
 @dataclass(frozen=True)
 class ReturnPath:
@@ -157,7 +160,7 @@ def _targets(weights: FloatArray, *, delisted: BoolArray, depth: int) -> FloatAr
     latest = np.where(latest_at < 0, 0.0, standing)
     if depth == 1:
         return latest
-    # A ring: an unchanged decision leaves the array, and so its mean, unchanged to the last bit.
+    # A ring: an unchanged decision leaves the array as it is.
     recent, targets = np.zeros((depth, weights.shape[1])), np.empty_like(latest)
     for t in range(n_bars):
         recent[:, delisted[t]] = 0.0
@@ -182,7 +185,7 @@ def _follow(targets: FloatArray, *, bars: _Bars, costs: CostsConfig) -> ReturnPa
         weight = drifted
         if any_gone[t]:
             weight, filled = np.where(bars.delisted[t], 0.0, weight), np.where(bars.delisted[t], 0.0, filled)
-        trades = bars.tradable[t] if restores else bars.tradable[t] & (targets[t] != filled)
+        trades = bars.tradable[t] & (restores | (np.abs(targets[t] - filled) > SAME_WEIGHT))
         if any_gone[t] or trades.any():
             weight, filled = np.where(trades, targets[t], weight), np.where(trades, targets[t], filled)
             turnover[t] = np.abs(weight - drifted).sum()
