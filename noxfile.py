@@ -81,7 +81,7 @@ def tests(session: nox.Session, part: str) -> None:
 @nox.session
 def tests_oldest(session: nox.Session) -> None:
     """Test the core with the oldest versions that its metadata allow."""
-    install_packages(session, CORE_TESTS, constraints="constraints-oldest.txt")
+    install_packages(session, CORE_TESTS, tools=CORE_TOOLS, constraints="constraints-oldest.txt")
     run_pytest(session, f"{PACKAGES['core']}/tests")
 
 
