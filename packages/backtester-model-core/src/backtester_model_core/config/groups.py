@@ -38,7 +38,7 @@ def _date_as_text(value: Any) -> Any:
 
 Size = Annotated[int | str, pydantic.BeforeValidator(_check_size)]
 Span = Annotated[str, pydantic.BeforeValidator(_check_span)]
-Moment = Annotated[str, pydantic.BeforeValidator(_date_as_text)]
+Moment = Annotated[str, pydantic.BeforeValidator(_date_as_text), pydantic.Field(max_length=64)]
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=100)]
 
 
@@ -56,11 +56,11 @@ class DataConfig(Group):
     source: Name = pydantic.Field(
         default="auto", description="Name of a registered data source; 'auto' goes by the file's ending."
     )
-    path: str | None = pydantic.Field(
+    path: Annotated[str, pydantic.Field(min_length=1, max_length=4096)] | None = pydantic.Field(
         default=None, description="File to read, for the sources that read one."
     )
-    symbols: tuple[Name, ...] | None = pydantic.Field(
-        default=None, description="Symbols to keep; all when not given."
+    symbols: Annotated[tuple[Name, ...], pydantic.Field(min_length=1, max_length=100_000)] | None = (
+        pydantic.Field(default=None, description="Symbols to keep; all when not given.")
     )
     start: Moment | None = pydantic.Field(
         default=None, description="First bar to keep, as an ISO date or timestamp."
