@@ -140,7 +140,7 @@ def dist(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks, or those that are named first: nox -s bench -- features --help."""
+    """Run the benchmarks, or those that are named first: nox -s bench -- walkforward --help."""
     paths = sorted(Path("benchmarks").glob("*.py"))
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
     named = [name for name in session.posargs if name in scripts]
