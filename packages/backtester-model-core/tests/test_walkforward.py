@@ -468,3 +468,21 @@ def test_events_are_logged_through_the_injected_logger(linear_config, bars, capl
         walk_forward(linear_config, bars, logger=logging.getLogger("mine"))
 
     assert caplog.text.count("trained") == 5
+
+
+def test_bars_in_a_year_are_counted_where_they_are_not_given(linear_config):
+    hourly = random_bars(400, seed=1, frequency="h")
+
+    counted = walk_forward(linear_config, hourly)
+    given = walk_forward(changed(linear_config, costs={"bars_per_year": 252.0}), hourly)
+
+    assert counted.config.costs.bars_per_year == pytest.approx(365.25 * 24, rel=1e-3)
+    assert given.config.costs.bars_per_year == 252.0
+
+
+def test_notes_of_the_bars_say_what_and_where(linear_config, bars):
+    noted = bars.assign(**{"Adj Close": bars["close"]})
+
+    notes = walk_forward(linear_config, noted).bars_notes
+
+    assert any("adj_close" in note for note in notes)

@@ -95,9 +95,7 @@ def returns_table(result: WalkForwardResult) -> Table:
     """Show the simple return after costs of the signals, beside always long and buy-and-hold."""
     paths = result.return_metrics
     costs = result.config.costs
-    title = (
-        f"Returns after costs ({costs.one_way * 1e4:g} bps one way; {costs.bars_per_year:g} bars in a year)"
-    )
+    title = f"Returns after costs ({costs.one_way * 1e4:g} bps one way; {costs.year:g} bars in a year)"
     table = new_table(title, ["figure", *(name.replace("_", " ") for name in paths)], text=["figure"])
     for name in dict.fromkeys(name for figures in paths.values() for name in figures):
         show = format_share if name in SHARES else format_number

@@ -194,8 +194,14 @@ class CostsConfig(Group):
     risk_free_rate: float = pydantic.Field(
         default=0.0, ge=-1, le=10, description="Yearly rate earned on cash."
     )
-    bars_per_year: float = pydantic.Field(
-        default=252.0, gt=0, le=1e7, description="Bars in a year, for yearly rates and ratios."
+    bars_per_year: float | None = pydantic.Field(
+        default=None,
+        gt=0,
+        le=1e7,
+        description=(
+            "Bars in a year, for yearly rates and ratios; a walk-forward counts its bars' sessions when not given, "
+            "and 252 holds elsewhere."
+        ),
     )
     rebalance: Literal["every_bar", "on_change"] = pydantic.Field(
         default="on_change",
@@ -208,6 +214,11 @@ class CostsConfig(Group):
             "overlapping tranches."
         ),
     )
+
+    @property
+    def year(self) -> float:
+        """Bars in a year."""
+        return 252.0 if self.bars_per_year is None else self.bars_per_year
 
     @property
     def one_way(self) -> float:
