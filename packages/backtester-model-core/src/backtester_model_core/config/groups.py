@@ -46,7 +46,7 @@ class Group(pydantic.BaseModel):
     """A frozen group of fields that refuses unknown keys."""
 
     model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
     )
 
 

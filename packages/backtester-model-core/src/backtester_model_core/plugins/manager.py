@@ -7,15 +7,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
-from importlib.metadata import EntryPoint
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
 from backtester_model_core.adapter import API_LEVEL, ModelFrameworkAdapter
-from backtester_model_core.catalog import CORE
+from backtester_model_core.catalog import CORE, Catalog
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import (
     AdapterNotFoundError,
@@ -28,6 +26,9 @@ from backtester_model_core.plugins.installed import FIRST_PARTY, PluginInfo, ins
 from backtester_model_core.plugins.registry import Additions, Registry
 from backtester_model_core.runs import digest_of_code
 from backtester_model_core.steps import CoreSteps
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,12 @@ class Plugins:
         self._infos: dict[tuple[str, str], PluginInfo] = {}
         self._scoped: dict[tuple[str, str], pluggy.HookCaller] = {}
         if discover:
-            self._list_adapters()
-            self._load_extensions()
+            self.discover()
+
+    def discover(self) -> None:
+        """Look at the installed distributions: list their adapters, load their extensions."""
+        self._list_adapters()
+        self._load_extensions()
 
     # -- what is here -------------------------------------------------------------------------------------------
 
@@ -274,17 +279,21 @@ class _ScopedHooks:
         return self._plugins.call(self._framework, hook)
 
 
-@lru_cache(maxsize=1)
-def _discovered() -> Plugins:
-    return Plugins()
-
-
+_found: list[Plugins] = []
 _override: list[Plugins] = []
 
 
 def plugins() -> Plugins:
     """Return the process's plugins, discovered at the first call. Models ask for them and never hold them."""
-    return _override[-1] if _override else _discovered()
+    if _override:
+        return _override[-1]
+    if not _found:
+        _found.append(Plugins(discover=False))  # there already when an extension that is loaded asks for it
+        _found[0].discover()
+    return _found[0]
+
+
+Catalog.late = plugins
 
 
 @contextmanager
