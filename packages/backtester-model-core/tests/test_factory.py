@@ -8,7 +8,7 @@ from backtester_model_core.exceptions import AdapterNotFoundError, ConfigError, 
 from backtester_model_core.factory import ModelFactory, create_model, load_config
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.model import AdapterModel, BaseModel
-from backtester_model_core.plugins import MODELS, Plugins, manager, use_plugins
+from backtester_model_core.plugins import MODELS, Plugins, use_plugins
 from backtester_model_core.testing import EchoAdapter, EchoModelConfig
 
 
@@ -163,21 +163,6 @@ class BringsModel:
     @hookimpl
     def backtester_register(self, registry):
         registry.add_model("brought", OwnModel)
-
-
-def test_a_model_that_an_extension_brings_is_known_to_the_first_configuration(monkeypatch):
-    """Nothing has asked for the plugins before: reading a configuration must discover them."""
-
-    def found():
-        own = Plugins(discover=False)
-        own.register_extension("brings", BringsModel())
-        return own
-
-    monkeypatch.setattr(manager, "_discovered", found)
-    try:
-        assert type(load_config({"framework": "brought"})) is ModelConfig
-    finally:
-        MODELS.discard("brought")
 
 
 # -- listings -------------------------------------------------------------------------------------------------------

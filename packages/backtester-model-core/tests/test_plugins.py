@@ -492,26 +492,113 @@ def test_an_extension_that_two_distributions_claim_is_left_out(install):
     assert not {one.module, two.module} & set(sys.modules)
 
 
-def test_listing_adapters_imports_none_of_them(install):
-    made = add_adapter(install, "murmur")
-
-    code = f"""
-        import sys
-        from backtester_model_core.factory import ModelFactory
-        print([info.name for info in ModelFactory.available()])
-        print(sorted(set(sys.modules) & {{"{made.module}", "sklearn", "backtester_model_sklearn"}}))
-    """
+def first_thing(made, code):
+    """What a fresh process prints that has the distribution on its path and does nothing else before."""
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(made.folder)},
     )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
 
-    names, imported = run.stdout.splitlines()
+
+def test_listing_adapters_imports_none_of_them(install):
+    made = add_adapter(install, "murmur")
+
+    names, imported = first_thing(
+        made,
+        f"""
+        import sys
+        from backtester_model_core.factory import ModelFactory
+        print([info.name for info in ModelFactory.available()])
+        print(sorted(set(sys.modules) & {{"{made.module}", "sklearn", "backtester_model_sklearn"}}))
+        """,
+    )
+
     assert "'murmur'" in names
     assert imported == "[]"
+
+
+BRINGS_ALL = """
+    import pandas as pd
+    from backtester_model_core import BaseModel, hookimpl
+    from backtester_model_core.features import OPERATORS
+    from backtester_model_core.labels import LABELS
+    from backtester_model_core.testing import random_bars
+    class Model(BaseModel):
+        def fit(self, rows, validation):
+            return ()
+        def forecast(self, values):
+            return values
+    @hookimpl
+    def backtester_register(registry):
+        registry.add_operator("brought", OPERATORS["abs"])
+        registry.add_label("brought", LABELS["direction"])
+        registry.add_data_source("brought", lambda config: random_bars(7))
+        registry.add_model("brought", Model)
+"""
+ASKED_FIRST = {
+    "a label": "from backtester_model_core.labels import LABELS; print(LABELS['brought'].model_type)",
+    "an operator": """
+        from backtester_model_core.features import parse_expression
+        print(parse_expression("brought(close)"))
+    """,
+    "a data source": """
+        from backtester_model_core import DataConfig, DataRetrieval
+        print(len(DataRetrieval(DataConfig(source="brought")).get_data()))
+    """,
+    "a configuration": """
+        from backtester_model_core import load_config
+        print(type(load_config({"framework": "brought"})).__name__)
+    """,
+    "a model": """
+        from backtester_model_core import ModelFactory
+        print(type(ModelFactory.create("brought", {"label": {"kind": "brought"}})).__name__)
+    """,
+    "an unknown name": """
+        from backtester_model_core.labels import LABELS
+        try:
+            LABELS["brough"]
+        except ValueError as error:
+            print(error)
+    """,
+}
+FOUND_FIRST = [
+    "classification",
+    "brought(close)",
+    "7",
+    "ModelConfig",
+    "Model",
+    "Unknown label kind 'brough'. Did you mean 'brought'?",
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "found"), list(zip(ASKED_FIRST.values(), FOUND_FIRST, strict=True)), ids=ASKED_FIRST
+)
+def test_what_an_extension_brings_is_found_by_whoever_asks_first(install, code, found):
+    assert first_thing(add_extension(install, "brings", BRINGS_ALL), code) == [found]
+
+
+def test_an_extension_that_asks_for_a_missing_name_while_it_registers_is_only_broken(install):
+    code = """
+        from backtester_model_core.hookspecs import hookimpl
+        from backtester_model_core.labels import LABELS
+        @hookimpl
+        def backtester_register(registry):
+            registry.add_label("again", LABELS["nowhere"])
+    """
+
+    (printed,) = first_thing(
+        add_extension(install, "asks", code),
+        "from backtester_model_core.factory import ModelFactory;"
+        "print([info.reason[:42] for info in ModelFactory.broken() if info.name == 'asks'])",
+    )
+
+    assert printed == "[\"ConfigError: Unknown label kind 'nowhere'.\"]"
 
 
 # -- who answers ----------------------------------------------------------------------------------------------------
