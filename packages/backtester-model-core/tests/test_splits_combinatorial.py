@@ -72,6 +72,10 @@ def test_groups_are_stretches_of_sessions_over_all_symbols():
     assert first[0].tolist() == [6, 7]
 
 
+def test_pairs_of_six_groups_without_an_embargo_are_the_default():
+    assert CombinatorialPurgedCV() == CombinatorialPurgedCV(n_groups=6, n_test_groups=2, embargo=0)
+
+
 @pytest.mark.parametrize(
     ("n_groups", "n_test_groups", "n_splits", "n_paths"),
     [(6, 2, 15, 5), (6, 1, 6, 1), (6, 5, 6, 5), (10, 2, 45, 9), (5, 3, 10, 6), (2, 1, 2, 1)],
@@ -84,7 +88,7 @@ def test_splits_and_paths_are_as_many_as_the_book_counts(n_groups, n_test_groups
 
 
 def test_paths_are_those_of_the_books_figure():
-    # figure 12.1: of six groups, two held back, the path that each group's forecast of each split belongs to
+    # figure 12.2: of six groups, two held back, the path that each group's forecast of each split belongs to
     assert CombinatorialPurgedCV(6, 2).path_splits.tolist() == [
         [0, 0, 1, 2, 3, 4],
         [1, 5, 5, 6, 7, 8],

@@ -68,6 +68,13 @@ def test_the_share_of_the_first_window_is_the_walks_own():
     ]
 
 
+def test_the_first_window_has_four_fifths_of_the_sessions_by_default():
+    (window,) = walk_forward_windows(*daily(10), validation=ValidationConfig())
+
+    assert (window.fit_at, window.test_rows.tolist()) == (FIRST + 7 * DAY, [8, 9])
+    assert rows_of(WalkForwardSplit(), *daily(10)) == [([0, 1, 2, 3, 4, 5, 6], [8])]
+
+
 # -- chronological --------------------------------------------------------------------------------------------------
 
 

@@ -74,7 +74,7 @@ class CombinatorialPurgedCV:
     def path_splits(self) -> IntArray:
         """The split that foresees each group in each path, (n_paths, n_groups).
 
-        Path *p* takes a group's forecasts from the *p*-th split that holds the group back, as figure 12.1 of the
+        Path *p* takes a group's forecasts from the *p*-th split that holds the group back, as figure 12.2 of the
         book numbers them.
         """
         holding = [
