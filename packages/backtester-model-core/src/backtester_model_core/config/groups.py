@@ -149,8 +149,9 @@ class LabelConfig(Group):
 class ValidationConfig(Group):
     """How the walk-forward moves: window sizes in sessions (distinct bar times) or time spans."""
 
-    scheme: Literal["expanding", "rolling"] = pydantic.Field(
-        default="expanding", description="Whether a training window keeps its first row or its length."
+    scheme: Literal["expanding", "anchored", "rolling"] = pydantic.Field(
+        default="expanding",
+        description="Whether a training window keeps its first row (expanding, or anchored) or its length (rolling).",
     )
     train_size: Size | None = pydantic.Field(
         default=None,
