@@ -1,8 +1,8 @@
 """Time ``import backtester_model_core`` against ``import pandas``, and count what the core alone installs.
 
 ``python benchmarks/import_cost.py`` starts a fresh interpreter for each import, the two in turn, and prints the median
-processor seconds and the median of the ratios. The core needs pandas, so a ratio of one is the least there can be. Both are
-imported from compiled bytecode, as pip installs them; the first, uncounted run writes it.
+processor seconds and the median of the ratios. The core needs pandas, so a ratio of one is the least there can be.
+Both are imported from compiled bytecode, as pip installs them; the first, uncounted run writes it.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def test_the_json_schema_bounds_every_number():
         ),
         (
             {"validation": {"scheme": "roling"}},
-            "'roling' is not valid. Did you mean 'rolling'? Valid: expanding, rol",
+            "'roling' is not valid. Did you mean 'rolling'? Valid: expanding, anc",
         ),
         ({"model_type": "zzz"}, "model_type: 'zzz' is not valid. Valid: classification, regression."),
         ({"gate": {"mode": 3}}, "gate.mode: 3 is not valid. Valid: off, warn, block."),
