@@ -65,13 +65,15 @@ def demo(session: nox.Session) -> None:
 @nox.parametrize("part", [nox.param(name, id=name) for name in (*PACKAGES, "workflows")])
 def tests(session: nox.Session, part: str) -> None:
     """Test each package in an environment of its own (the core with no adapter), then all together."""
+    folders = ["tests"] if part == "workflows" else [f"{PACKAGES[part]}/src", f"{PACKAGES[part]}/tests"]
     if part == "core":
         install_packages(session, CORE_TESTS, tools=CORE_TOOLS)
     elif part == "sklearn":
-        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov"])
+        # An independent purging to compare with; it needs scikit-learn, which the core's environment must not have.
+        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov", "purgedcv"])
+        folders.append(f"{PACKAGES['core']}/tests/test_splits_oracle.py")
     else:
         install_packages(session, *WORKSPACE)
-    folders = ["tests"] if part == "workflows" else [f"{PACKAGES[part]}/src", f"{PACKAGES[part]}/tests"]
     arguments = ["--doctest-modules", *folders]
     if part in {"core", "sklearn"} and not session.posargs:
         arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
