@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -180,10 +181,26 @@ class Plugins:
             self._scoped[key] = self._manager.subset_hook_caller(hook, others)
         return self._scoped[key]
 
-    def version_of(self, framework: str) -> str:
-        """Return the version of the distribution that answers for a framework; empty for one made in code."""
+    def versions(self, framework: str) -> list[str]:
+        """Name what a framework's results depend on: its distribution and what that and the core need, as installed."""
+        from importlib.metadata import PackageNotFoundError, requires, version
+
         infos = [info for info in self._infos.values() if info.kind == "adapter" and info.is_usable]
-        return next((info.version for info in infos if info.name == framework), "")
+        owners = [CORE, *(info.distribution for info in infos if info.name == framework)]
+        found: dict[str, str] = {}
+        for owner in owners:
+            try:
+                needed = [re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0] for text in requires(owner) or []]
+            except (
+                PackageNotFoundError
+            ):  # registered in code: its source is digested, and it needs what the core needs
+                continue
+            for name in [owner, *needed]:
+                try:
+                    found[name] = version(name)
+                except PackageNotFoundError:  # an extra that is not installed
+                    continue
+        return sorted(f"{name} {number}" for name, number in found.items())
 
     def sources(self) -> list[str]:
         """Name what may change a result: every extension in force, with its version and a digest of its code."""
@@ -216,6 +233,8 @@ class Plugins:
 
     def _register(self, plugin: Any, *, name: str, source: str) -> None:
         """Register one plugin whole, or not at all."""
+        if self._manager.has_plugin(name):
+            raise PluginError(f"The plugin name {name!r} of {source} is taken. Give it another name.")
         try:
             with _staying_alive(), self._registry.adding_for(source) as additions:
                 self._manager.register(plugin, name=name)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
+from backtester_model_core.bars import Panel
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.testing.leak import (
     Compute,
@@ -19,7 +20,6 @@ from backtester_model_core.testing.leak import (
     rewritten,
     sessions_of,
     until,
-    utc,
 )
 from backtester_model_core.walkforward import WalkForwardResult, walk_forward
 
@@ -86,10 +86,11 @@ def find_walk_forward_leaks(
         run: The walk-forward to check; another one may be given to see a planted leak found.
     """
     whole = run(config, bars)
-    sessions = sessions_of(bars)
+    sessions, stamps = sessions_of(bars), whole.config.data_config
+    known_at = np.unique(Panel.of(bars, bar_stamp=stamps.bar_stamp, frequency=stamps.frequency).known_at)
     leaks: list[Leak] = []
     for fit_at in pd.DatetimeIndex(whole.windows["serves_from"]):
-        position = int(np.searchsorted(utc(sessions), fit_at.to_datetime64(), side="right"))
+        position = int(np.searchsorted(known_at, fit_at.to_datetime64(), side="right"))
         if position >= len(sessions):
             continue
         last = sessions[position - 1]
