@@ -8,6 +8,8 @@ from backtester_model_core.evaluation.baselines import (
     last_known_outcome,
     training_mean,
 )
+from backtester_model_core.evaluation.gate import gate_opens, gate_statistic, gate_threshold
+from backtester_model_core.evaluation.holm import holm_adjusted
 from backtester_model_core.evaluation.long_run import mean_with_bound
 from backtester_model_core.evaluation.metrics import (
     classification_metrics,
@@ -21,11 +23,10 @@ from backtester_model_core.evaluation.returns import ReturnPath, after_cost_retu
 from backtester_model_core.evaluation.verdict import (
     SkillOutcome,
     SkillSeries,
+    SkillTest,
     Verdict,
-    gate_opens,
-    gate_statistic,
-    gate_threshold,
     judge_skill,
+    judge_symbols,
     skill_series,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "ReturnPath",
     "SkillOutcome",
     "SkillSeries",
+    "SkillTest",
     "Verdict",
     "after_cost_return",
     "always_long",
@@ -44,8 +46,10 @@ __all__ = [
     "gate_opens",
     "gate_statistic",
     "gate_threshold",
+    "holm_adjusted",
     "information_coefficients",
     "judge_skill",
+    "judge_symbols",
     "last_known_outcome",
     "live_accuracy",
     "mean_with_bound",
