@@ -8,13 +8,13 @@ from backtester_model_core.evaluation.baselines import (
     last_known_outcome,
     training_mean,
 )
+from backtester_model_core.evaluation.coefficients import information_coefficients, information_intervals
 from backtester_model_core.evaluation.gate import gate_opens, gate_statistic, gate_threshold
 from backtester_model_core.evaluation.holm import holm_adjusted
 from backtester_model_core.evaluation.long_run import mean_with_bound
 from backtester_model_core.evaluation.metrics import (
     classification_metrics,
     decision_turnover,
-    information_coefficients,
     live_accuracy,
     regression_metrics,
     signal_metrics,
@@ -48,6 +48,7 @@ __all__ = [
     "gate_threshold",
     "holm_adjusted",
     "information_coefficients",
+    "information_intervals",
     "judge_skill",
     "judge_symbols",
     "last_known_outcome",

@@ -10,7 +10,7 @@ from backtester_model_core.typing import FloatArray
 
 
 def holm_adjusted(p_value: ArrayLike) -> FloatArray:
-    """Return p-values adjusted by the step-down procedure of Holm (1979, section 3).
+    """Return p-values adjusted by the step-down procedure of Holm (1979).
 
     Claims whose adjusted p-value is at most 5 % hold together: with a chance of 5 % at most, whatever the dependence
     between them, is any of them false. Of m claims the smallest p-value is multiplied by m, the next by m - 1 and so
