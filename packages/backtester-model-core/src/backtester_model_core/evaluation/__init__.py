@@ -19,7 +19,14 @@ from backtester_model_core.evaluation.metrics import (
     regression_metrics,
     signal_metrics,
 )
+from backtester_model_core.evaluation.overfitting import Overfitting, probability_of_overfitting
 from backtester_model_core.evaluation.returns import ReturnPath, after_cost_return, return_metrics
+from backtester_model_core.evaluation.sharpe import (
+    deflated_sharpe_ratio,
+    expected_maximum_sharpe,
+    minimum_track_record_length,
+    probabilistic_sharpe_ratio,
+)
 from backtester_model_core.evaluation.verdict import (
     SkillOutcome,
     SkillSeries,
@@ -31,6 +38,7 @@ from backtester_model_core.evaluation.verdict import (
 )
 
 __all__ = [
+    "Overfitting",
     "ReturnPath",
     "SkillOutcome",
     "SkillSeries",
@@ -43,6 +51,8 @@ __all__ = [
     "class_prior",
     "classification_metrics",
     "decision_turnover",
+    "deflated_sharpe_ratio",
+    "expected_maximum_sharpe",
     "gate_opens",
     "gate_statistic",
     "gate_threshold",
@@ -54,6 +64,9 @@ __all__ = [
     "last_known_outcome",
     "live_accuracy",
     "mean_with_bound",
+    "minimum_track_record_length",
+    "probabilistic_sharpe_ratio",
+    "probability_of_overfitting",
     "regression_metrics",
     "return_metrics",
     "signal_metrics",
