@@ -7,17 +7,19 @@ are geometric, which makes the new series stationary.
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 
 from backtester_model_core.evaluation.long_run import LEVEL, MeanEstimate, varies
 from backtester_model_core.exceptions import EvaluationError
-from backtester_model_core.typing import FloatArray
+from backtester_model_core.typing import FloatArray, IntArray
 
 N_RESAMPLES = 999
 """Resamples that decide at a level of 5 % to within a standard error of 0.7 %."""
 
 DRAWS_AT_ONCE = 2**20
-"""Positions drawn at once: what is held in memory however long the series is."""
+"""Positions filled at once: what bounds the memory however long the series is."""
 
 
 def mean_block(n: int, *, horizon: int) -> float:
@@ -38,14 +40,25 @@ def resampled_means(
     means = []
     at_once = max(1, DRAWS_AT_ONCE // n)
     for done in range(0, n_resamples, at_once):
-        begins = rng.random((min(at_once, n_resamples - done), n)) < 1 / block
-        begins[:, 0] = True
+        begins = np.zeros(min(at_once, n_resamples - done) * n, dtype=np.bool_)
+        begins[_beginnings(len(begins), block=block, rng=rng)] = True
+        begins[::n] = True
         first = np.flatnonzero(begins)
-        length = np.diff(np.append(first, begins.size))
+        length = np.diff(np.append(first, len(begins)))
         start = rng.integers(n, size=len(first))
         totals = before[start + length] - before[start]
         means.append(np.add.reduceat(totals, np.flatnonzero(first % n == 0)) / n)
     return np.concatenate(means)
+
+
+def _beginnings(n_positions: int, *, block: float, rng: np.random.Generator) -> IntArray:
+    """Return where blocks begin along a line of positions; lengths forget, so that any may be cut short."""
+    expected = n_positions / block
+    found = np.zeros(1, dtype=np.int64)
+    while found[-1] < n_positions:
+        lengths = rng.geometric(1 / block, size=int(expected + 5 * sqrt(expected)) + 1)
+        found = np.concatenate([found, found[-1] + np.cumsum(lengths)])
+    return found[found < n_positions]
 
 
 def bootstrap_mean(
