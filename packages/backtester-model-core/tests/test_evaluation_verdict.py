@@ -93,7 +93,7 @@ def test_critical_value_holds_its_level_where_the_normal_one_does_not(horizon: i
 
     estimates = [estimate_mean(row, horizon=horizon) for row in series]
 
-    above = np.mean([estimate.t > estimate.critical for estimate in estimates])
+    above = np.mean([estimate.t > estimate.critical_above for estimate in estimates])
     above_normal = np.mean([estimate.t > 1.645 for estimate in estimates])
     assert 0.04 <= above <= 0.06
     assert above_normal > above + 0.01

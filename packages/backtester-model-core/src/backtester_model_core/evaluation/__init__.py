@@ -8,31 +8,41 @@ from backtester_model_core.evaluation.baselines import (
     last_known_outcome,
     training_mean,
 )
+from backtester_model_core.evaluation.coefficients import information_coefficients, information_intervals
+from backtester_model_core.evaluation.gate import gate_opens, gate_statistic, gate_threshold
+from backtester_model_core.evaluation.holm import holm_adjusted
 from backtester_model_core.evaluation.long_run import mean_with_bound
 from backtester_model_core.evaluation.metrics import (
     classification_metrics,
     decision_turnover,
-    information_coefficients,
     live_accuracy,
     regression_metrics,
     signal_metrics,
 )
+from backtester_model_core.evaluation.overfitting import Overfitting, probability_of_overfitting
 from backtester_model_core.evaluation.returns import ReturnPath, after_cost_return, return_metrics
+from backtester_model_core.evaluation.sharpe import (
+    deflated_sharpe_ratio,
+    expected_maximum_sharpe,
+    minimum_track_record_length,
+    probabilistic_sharpe_ratio,
+)
 from backtester_model_core.evaluation.verdict import (
     SkillOutcome,
     SkillSeries,
+    SkillTest,
     Verdict,
-    gate_opens,
-    gate_statistic,
-    gate_threshold,
     judge_skill,
+    judge_symbols,
     skill_series,
 )
 
 __all__ = [
+    "Overfitting",
     "ReturnPath",
     "SkillOutcome",
     "SkillSeries",
+    "SkillTest",
     "Verdict",
     "after_cost_return",
     "always_long",
@@ -41,14 +51,22 @@ __all__ = [
     "class_prior",
     "classification_metrics",
     "decision_turnover",
+    "deflated_sharpe_ratio",
+    "expected_maximum_sharpe",
     "gate_opens",
     "gate_statistic",
     "gate_threshold",
+    "holm_adjusted",
     "information_coefficients",
+    "information_intervals",
     "judge_skill",
+    "judge_symbols",
     "last_known_outcome",
     "live_accuracy",
     "mean_with_bound",
+    "minimum_track_record_length",
+    "probabilistic_sharpe_ratio",
+    "probability_of_overfitting",
     "regression_metrics",
     "return_metrics",
     "signal_metrics",

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from backtester_model_core.evaluation.coefficients import midranks
 from backtester_model_core.evaluation.rows import (
     NOT_YET,
     check_lengths,
@@ -20,7 +21,7 @@ from backtester_model_core.evaluation.rows import (
     known_rows,
 )
 from backtester_model_core.exceptions import EvaluationError
-from backtester_model_core.typing import BoolArray, FloatArray, IntArray
+from backtester_model_core.typing import BoolArray, FloatArray
 
 NAN = float("nan")
 
@@ -83,40 +84,6 @@ def regression_metrics(outcome: ArrayLike, *, forecast: ArrayLike, baseline: Arr
         "mae": _mean(np.abs(y - f)),
         "rmse": _mean((y - f) ** 2) ** 0.5,
         "r2_oos": 1 - of_forecast / of_baseline if of_baseline > 0 else NAN,
-    }
-
-
-def information_coefficients(
-    outcome: ArrayLike, *, forecast: ArrayLike, decision_time: ArrayLike, min_symbols: int = 5
-) -> dict[str, float]:
-    """Return the correlations of forecast and outcome, over all rows and across symbols.
-
-    ``ic`` (Pearson) and ``rank_ic`` (Spearman, ties at their middle rank) take all rows together: what one
-    symbol allows. ``ic_across`` and ``rank_ic_across`` are means over the decision times with at least
-    ``min_symbols`` symbols of the correlation across those symbols; ``n_across`` counts these times. A time at
-    which forecast or outcome is the same for every symbol has no correlation and is not counted.
-    """
-    y, f = float_columns(outcome=outcome, forecast=forecast)
-    times = instants(decision_time)
-    check_lengths(outcome=y, decision_time=times)
-    known = known_rows(y, f)
-    order = np.argsort(times[known], kind="stable")
-    y, f, times = y[known][order], f[known][order], times[known][order]
-    first = np.flatnonzero(np.diff(times, prepend=times[:1] - 1))
-    size = np.diff(np.append(first, len(times)))
-    wide = np.repeat(size >= min_symbols, size)
-    group, size = np.repeat(np.arange(len(size)), size)[wide], size[size >= min_symbols]
-    y_wide, f_wide = y[wide], f[wide]
-    across = _correlations(y_wide, f_wide, size)
-    rank_across = _correlations(_midranks(y_wide, group), _midranks(f_wide, group), size)
-    whole, one = np.array([len(y)]), np.zeros(len(y), dtype=np.int64)
-    return {
-        "n": len(y),
-        "ic": _mean(_correlations(y, f, whole)),
-        "rank_ic": _mean(_correlations(_midranks(y, one), _midranks(f, one), whole)),
-        "ic_across": _mean(across),
-        "rank_ic_across": _mean(rank_across),
-        "n_across": len(across),
     }
 
 
@@ -215,7 +182,7 @@ def _roc_auc(happened: BoolArray, probability: FloatArray) -> float:
         positive = happened[:, k]
         n_positive = int(positive.sum())
         if 0 < n_positive < n_rows:
-            ranks = _midranks(probability[:, k], np.zeros(n_rows, dtype=np.int64))
+            ranks = midranks(probability[:, k], group=np.zeros(n_rows, dtype=np.int64))
             above = ranks[positive].sum() - n_positive * (n_positive + 1) / 2
             areas.append(above / (n_positive * (n_rows - n_positive)))
     return _mean(np.array(areas))
@@ -235,31 +202,3 @@ def _brier(happened: BoolArray, probability: FloatArray) -> float:
     """
     square = (probability - happened) ** 2
     return _mean(square[:, 1] if happened.shape[1] == 2 else square.sum(axis=1))
-
-
-def _midranks(values: FloatArray, group: IntArray) -> FloatArray:
-    """Rank the values from 1 in the order of (group, value); equal values of a group share their middle rank."""
-    order = np.lexsort((values, group))
-    sorted_values, sorted_group = values[order], group[order]
-    starts = np.ones(len(values), dtype=np.bool_)
-    starts[1:] = (np.diff(sorted_values) != 0) | (np.diff(sorted_group) != 0)
-    first = np.flatnonzero(starts)
-    size = np.diff(np.append(first, len(values)))
-    ranks = np.empty(len(values))
-    ranks[order] = np.repeat(first + (size + 1) / 2, size)
-    return ranks
-
-
-def _correlations(x: FloatArray, y: FloatArray, size: IntArray) -> FloatArray:
-    """Return the Pearson correlation within each run of ``size`` rows; runs in which one does not vary drop out."""
-    size = size[size > 0]
-    first = np.cumsum(size) - size
-    if len(first) == 0:
-        return np.empty(0)
-    varies = (np.minimum.reduceat(x, first) < np.maximum.reduceat(x, first)) & (
-        np.minimum.reduceat(y, first) < np.maximum.reduceat(y, first)
-    )
-    dx = x - np.repeat(np.add.reduceat(x, first) / size, size)
-    dy = y - np.repeat(np.add.reduceat(y, first) / size, size)
-    xx, yy, xy = (np.add.reduceat(product, first)[varies] for product in (dx * dx, dy * dy, dx * dy))
-    return np.asarray(xy / np.sqrt(xx * yy), dtype=np.float64)

@@ -20,6 +20,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backtester_model_core.config import CostsConfig
+from backtester_model_core.evaluation.sharpe import (
+    SAME_RETURN,
+    deflated_sharpe_ratio,
+    probabilistic_sharpe_ratio,
+)
 from backtester_model_core.exceptions import EvaluationError
 from backtester_model_core.typing import BoolArray, FloatArray
 
@@ -30,13 +35,11 @@ RETURN_FIGURES = (
     "annualised_return",
     "annualised_volatility",
     "sharpe",
+    "probabilistic_sharpe",
+    "deflated_sharpe",
     "max_drawdown",
     "mean_turnover",
 )
-
-SAME_RETURN = 1e-14
-"""Returns closer than this differ by the rounding of a price ratio only."""
-
 SAME_WEIGHT = 1e-12
 """Targets closer than this are means of the same decisions in another order."""
 
@@ -120,12 +123,14 @@ def after_cost_return(
     return _follow(_targets(weights, delisted=bars.delisted, depth=depth), bars=bars, costs=costs)
 
 
-def return_metrics(path: ReturnPath, *, costs: CostsConfig) -> dict[str, float]:
-    """Return n, total and yearly return, yearly volatility, Sharpe ratio, maximum drawdown and mean turnover.
+def return_metrics(path: ReturnPath, *, costs: CostsConfig, n_trials: int = 1) -> dict[str, float]:
+    """Return n, total and yearly return, volatility, Sharpe ratios, maximum drawdown and mean turnover.
 
     The yearly return compounds; the Sharpe ratio (Sharpe 1994) is the mean over the deviation of the return above
     the risk-free rate, times the root of the bars in a year; the drawdown is the largest share lost from a peak.
-    A figure that the path does not define, such as the ratio of a return that does not vary, is NaN.
+    ``probabilistic_sharpe`` is the probability that the true Sharpe ratio is above zero, ``deflated_sharpe`` that
+    it is above what the best of ``n_trials`` without skill would show. A figure that the path does not define, such
+    as the ratio of a return that does not vary, is NaN.
     """
     net, n = path.net, len(path.net)
     if n == 0:
@@ -141,6 +146,8 @@ def return_metrics(path: ReturnPath, *, costs: CostsConfig) -> dict[str, float]:
         yearly,
         volatility,
         float(excess.mean()) * year / volatility if np.ptp(excess) > SAME_RETURN else NAN,
+        probabilistic_sharpe_ratio(excess),
+        deflated_sharpe_ratio(excess, n_trials=n_trials),
         float(np.max(1 - value / np.maximum.accumulate(value))),
         float(path.turnover.mean()),
     )

@@ -14,6 +14,7 @@ import pandas as pd
 from backtester_model_core.bars import bars_notes, check_bars
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset
+from backtester_model_core.exceptions import EvaluationError
 from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
@@ -25,6 +26,7 @@ from backtester_model_core.walkforward.result import WalkForwardResult
 from backtester_model_core.walkforward.scoring import (
     Served,
     baseline_metrics,
+    coefficient_bounds,
     forecast_metrics,
     funnel,
     judge,
@@ -46,6 +48,7 @@ def walk_forward(
     n_jobs: int = 1,
     progress: Progress | None = None,
     logger: logging.Logger | None = None,
+    n_trials: int = 1,
 ) -> WalkForwardResult:
     """Train and serve window after window, and judge what was foreseen out of sample.
 
@@ -61,10 +64,14 @@ def walk_forward(
         n_jobs: Windows served at a time, each in its own process (joblib); -1 for one a core.
         progress: Called as windows finish.
         logger: Where events are logged.
+        n_trials: How many variants are being tried, this one among them: what the deflated Sharpe ratio allows for.
+            ``len(RunFolder(out).runs())`` says how many a folder has seen.
 
     Raises:
         BacktesterModelError: A subclass that says which bars, option or package is at fault.
     """
+    if n_trials < 1:
+        raise EvaluationError(f"This run is itself a trial, so there is at least one; given {n_trials}.")
     log = logger or logging.getLogger(__name__)
     started = time.perf_counter()
     settings = config if isinstance(config, ModelConfig) else load_config(config)
@@ -81,7 +88,7 @@ def walk_forward(
     served_at = time.perf_counter()
     second = run_second_pass(model, checked, dataset, windows, blocks, logger=log)
     decided = time.perf_counter()
-    result = _judged(model.config, checked, dataset, windows, blocks, second)
+    result = _judged(model.config, checked, dataset, windows, blocks, second, n_trials=n_trials)
     timings = {
         "prepare": prepared - started,
         "train": sum(block.seconds["train"] for block in blocks),
@@ -172,19 +179,24 @@ def _judged(
     windows: list[Window],
     blocks: list[Block],
     second: SecondPass,
+    *,
+    n_trials: int,
 ) -> Callable[[Mapping[str, float]], WalkForwardResult]:
     """Measure everything; what remains is to say how long it took."""
     served = Served.of(dataset, windows, blocks)
-    trading = trade(config, bars, dataset, served, second.signals)
+    trading = trade(config, bars, dataset, served, second.signals, n_trials=n_trials)
+    verdicts = judge(config, dataset, served)
     table = window_table(dataset, windows, blocks, served, second.gate, second.live)
     fields: dict[str, Any] = {
         "config": config,
         "predictions": _predictions(dataset, served),
         "signals": second.signals,
         "windows": table,
-        "metrics": forecast_metrics(dataset, served),
+        "metrics": forecast_metrics(dataset, served) | coefficient_bounds(config, dataset, served),
         "baselines": baseline_metrics(dataset, served),
-        "verdict": judge(config, dataset, served),
+        "verdict": verdicts.together,
+        "order_verdict": verdicts.order,
+        "symbol_verdicts": verdicts.by_symbol,
         "signal_table": signal_table(dataset, served, second.signals),
         "returns": trading.frame,
         "return_metrics": trading.metrics,

@@ -27,6 +27,8 @@ class WalkForwardResult:
         metrics: Metrics of all out-of-sample forecasts together.
         baselines: The same metrics of what needs no model.
         verdict: Skill, no skill shown, or worse than naive.
+        order_verdict: The same of the order of the symbols at each time; ``None`` for one symbol.
+        symbol_verdicts: The same of each symbol, adjusted for their number; empty for one symbol.
         signal_table: Hit rate and mean forward return by signal type.
         returns: Net return of each bar after costs, of the signals, always long and buy-and-hold.
         return_metrics: Figures of those returns.
@@ -43,6 +45,8 @@ class WalkForwardResult:
     metrics: Mapping[str, float]
     baselines: Mapping[str, Mapping[str, float]]
     verdict: Verdict
+    order_verdict: Verdict | None
+    symbol_verdicts: Mapping[str, Verdict]
     signal_table: pd.DataFrame
     returns: pd.DataFrame
     return_metrics: Mapping[str, Mapping[str, float]]
@@ -62,15 +66,9 @@ class WalkForwardResult:
         """Return the figures as plain data: what ``metrics.json`` holds."""
         return {
             "model_name": self.config.model_name,
-            "verdict": {
-                "outcome": str(self.verdict.outcome),
-                "detail": self.verdict.detail,
-                "sentence": self.verdict.sentence,
-                "t_g": self.verdict.t_g,
-                "t_d": self.verdict.t_d,
-                "critical": self.verdict.critical,
-                "n_decision_times": self.verdict.n,
-            },
+            "verdict": _plain(self.verdict),
+            "order_verdict": None if self.order_verdict is None else _plain(self.order_verdict),
+            "symbol_verdicts": {name: _plain(verdict) for name, verdict in self.symbol_verdicts.items()},
             "metrics": self.metrics,
             "baselines": self.baselines,
             "returns": self.return_metrics,
@@ -101,6 +99,20 @@ class WalkForwardResult:
         if parquet is not None:
             files["signals.parquet"] = parquet
         return {name: store.write_result(name, content) for name, content in files.items()}
+
+
+def _plain(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "outcome": str(verdict.outcome),
+        "detail": verdict.detail,
+        "sentence": verdict.sentence,
+        "t_g": verdict.t_g,
+        "t_d": verdict.t_d,
+        "critical": verdict.critical,
+        "p_g": verdict.p_g,
+        "p_d": verdict.p_d,
+        "n_decision_times": verdict.n,
+    }
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

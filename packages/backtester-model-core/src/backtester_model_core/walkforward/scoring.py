@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,9 @@ from backtester_model_core.evaluation import (
     baseline_returns,
     decision_turnover,
     information_coefficients,
+    information_intervals,
     judge_skill,
+    judge_symbols,
     last_known_outcome,
     return_metrics,
     signal_metrics,
@@ -66,14 +68,39 @@ class Served:
         return cls(rows, number, prediction, baseline, _joined([block.class_share for block in blocks]))
 
 
-def judge(config: ModelConfig, dataset: Dataset, served: Served) -> Verdict:
+@dataclass(frozen=True)
+class Verdicts:
+    """What the out-of-sample forecasts have shown: together, and on a panel also taken apart.
+
+    Attributes:
+        together: Of all symbols together.
+        order: Of the order of the symbols at each time only; ``None`` for one symbol.
+        by_symbol: Of each symbol by itself, adjusted for their number; empty for one symbol.
+    """
+
+    together: Verdict
+    order: Verdict | None
+    by_symbol: Mapping[str, Verdict]
+
+
+def judge(config: ModelConfig, dataset: Dataset, served: Served) -> Verdicts:
     """Judge the out-of-sample forecasts against the training means."""
-    return judge_skill(
-        dataset.known_at[served.rows],
-        outcome=dataset.target[served.rows],
-        forecast=served.prediction.expected,
-        baseline=served.baseline,
-        horizon=config.prediction_horizon,
+    times = dataset.known_at[served.rows]
+    columns: dict[str, Any] = {
+        "outcome": dataset.target[served.rows],
+        "forecast": served.prediction.expected,
+        "baseline": served.baseline,
+        "horizon": config.prediction_horizon,
+    }
+    together = judge_skill(times, **columns)
+    if len(dataset.symbols) == 1:
+        return Verdicts(together, None, {})
+    symbols = np.array(dataset.symbols, dtype=np.str_)[dataset.symbol_codes[served.rows]]
+    by_symbol = judge_symbols(times, symbol=symbols, **columns)
+    return Verdicts(
+        together,
+        judge_skill(times, **columns, cross_sectional=True),
+        {str(name): verdict for name, verdict in by_symbol.items()},
     )
 
 
@@ -89,6 +116,21 @@ def forecast_metrics(dataset: Dataset, served: Served, rows: Any = slice(None)) 
         outcome, forecast=prediction.expected, decision_time=dataset.known_at[served.rows[rows]]
     )
     return {**metrics, **{name: value for name, value in coefficients.items() if name != "n"}}
+
+
+def coefficient_bounds(config: ModelConfig, dataset: Dataset, served: Served) -> dict[str, float]:
+    """Return the lower and upper 95 % bound of each information coefficient, as ``ic_low``, ``ic_high`` and so on."""
+    intervals = information_intervals(
+        dataset.target[served.rows],
+        forecast=served.prediction.expected,
+        decision_time=dataset.known_at[served.rows],
+        horizon=config.prediction_horizon,
+    )
+    return {
+        f"{name}_{end}": bound
+        for name, interval in intervals.items()
+        for end, bound in zip(("low", "high"), interval, strict=True)
+    }
 
 
 def baseline_metrics(dataset: Dataset, served: Served) -> dict[str, dict[str, float]]:
@@ -167,9 +209,18 @@ class Trading:
 
 
 def trade(
-    config: ModelConfig, bars: pd.DataFrame, dataset: Dataset, served: Served, signals: SignalFrame
+    config: ModelConfig,
+    bars: pd.DataFrame,
+    dataset: Dataset,
+    served: Served,
+    signals: SignalFrame,
+    *,
+    n_trials: int,
 ) -> Trading:
-    """Follow the signals through the served sessions with the configuration's costs."""
+    """Follow the signals through the served sessions with the configuration's costs.
+
+    Only the signals are deflated for ``n_trials``: the baselines beside them were not chosen.
+    """
     start = dataset.known_at[served.rows[0]]
     rows = np.flatnonzero(dataset.known_at >= start)
     sessions, session = np.unique(dataset.known_at[rows], return_inverse=True)
@@ -193,7 +244,10 @@ def trade(
     }
     followed = after_cost_return(weights, horizon=config.prediction_horizon, **prices)
     paths = {"signals": followed, **baseline_returns(np.nan_to_num(table(foreseen)) > 0, **prices)}
-    metrics = {name: return_metrics(path, costs=config.costs) for name, path in paths.items()}
+    metrics = {
+        name: return_metrics(path, costs=config.costs, n_trials=n_trials if path is followed else 1)
+        for name, path in paths.items()
+    }
     metrics["signals"]["decision_turnover"] = decision_turnover(weights)
     return Trading(pd.DatetimeIndex(sessions), paths, metrics)
 
