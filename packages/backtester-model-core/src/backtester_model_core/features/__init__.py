@@ -27,7 +27,7 @@ from backtester_model_core.features.functions import (
     wilder,
     zscore,
 )
-from backtester_model_core.features.operators import OPERATORS, Operator, Parameter
+from backtester_model_core.features.operators import OPERATORS, Level, Operator, Parameter
 from backtester_model_core.features.parse import parse_expression
 from backtester_model_core.features.resolve import resolve_features
 from backtester_model_core.features.sets import FEATURE_SETS, FeatureSet, feature_set
@@ -44,6 +44,7 @@ __all__ = [
     "Expression",
     "FeatureSet",
     "FeatureStream",
+    "Level",
     "Operator",
     "Parameter",
     "col",

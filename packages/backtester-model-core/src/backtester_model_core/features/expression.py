@@ -154,7 +154,7 @@ class Constant(Expression):
 
 @dataclass(frozen=True)
 class Call(Expression):
-    """An operator on its inputs, with its whole numbers of bars.
+    """An operator on its inputs, with the whole numbers of bars, and shares, that it takes.
 
     Raises:
         ExpressionError: When there is no such operator, when its inputs or parameters are not what it takes,
@@ -163,7 +163,7 @@ class Call(Expression):
 
     operator: str
     inputs: tuple[Expression, ...]
-    parameters: tuple[int, ...] = ()
+    parameters: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.operator not in OPERATORS:
@@ -177,13 +177,11 @@ class Call(Expression):
         for value in self.inputs:
             if not isinstance(value, Expression):
                 raise ExpressionError(f"{self.operator}: {value!r} is not an expression.")
-        for parameter, number in zip(definition.parameters, self.parameters, strict=True):
-            if isinstance(number, bool) or not isinstance(number, numbers.Integral):
-                raise ExpressionError(
-                    f"{self.operator}: the {parameter.name} is a whole number of bars, not {number}."
-                )
-            parameter.check(self.operator, int(number))
-        object.__setattr__(self, "parameters", tuple(int(number) for number in self.parameters))
+        accepted = (
+            parameter.accept(self.operator, number)
+            for parameter, number in zip(definition.parameters, self.parameters, strict=True)
+        )
+        object.__setattr__(self, "parameters", tuple(accepted))
         if self.depth > MAX_DEPTH or self.size > MAX_SIZE:
             raise ExpressionError(
                 f"An expression has at most {MAX_DEPTH} levels and {MAX_SIZE} parts; this one has {self.depth} "
@@ -216,7 +214,7 @@ def col(name: str) -> Column:
     return Column(name)
 
 
-def call(operator: str, *values: Operand, parameters: tuple[int, ...] = ()) -> Call:
+def call(operator: str, *values: Operand, parameters: tuple[float, ...] = ()) -> Call:
     """Return a call of an operator on expressions or plain numbers.
 
     Raises:

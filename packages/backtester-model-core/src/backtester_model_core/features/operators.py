@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +32,7 @@ class Parameter:
 
     name: str
     minimum: int = 1
+    whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.minimum < 1:
@@ -37,18 +40,38 @@ class Parameter:
                 f"The parameter {self.name!r} allows {self.minimum}; it counts bars back, so from 1."
             )
 
-    def check(self, operator: str, value: int) -> None:
-        """Refuse a number of bars that is out of bounds.
+    def accept(self, operator: str, value: object) -> float:
+        """Return a number of bars as an int, or refuse what is none or out of bounds.
 
         Raises:
             ExpressionError: With the bounds and, for 0 or less, the reason.
         """
-        if self.minimum <= value <= MAX_BARS:
-            return
-        reason = " It counts bars back: zero or less would look ahead." if value < 1 else ""
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise ExpressionError(f"{operator}: the {self.name} is a whole number of bars, not {value}.")
+        bars = int(value)
+        if self.minimum <= bars <= MAX_BARS:
+            return bars
+        reason = " It counts bars back: zero or less would look ahead." if bars < 1 else ""
         raise ExpressionError(
-            f"{operator}: the {self.name} is {value}, but goes from {self.minimum} to {MAX_BARS:,} bars.{reason}"
+            f"{operator}: the {self.name} is {bars}, but goes from {self.minimum} to {MAX_BARS:,} bars.{reason}"
         )
+
+
+@dataclass(frozen=True)
+class Level(Parameter):
+    """A share from 0 to 1 that an operator takes after its inputs, such as that of a quantile."""
+
+    whole: ClassVar[bool] = False
+
+    def accept(self, operator: str, value: object) -> float:
+        """Return a share as a float, or refuse what is none.
+
+        Raises:
+            ExpressionError: With the bounds.
+        """
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0.0 <= float(value) <= 1.0:
+            raise ExpressionError(f"{operator}: the {self.name} is a number from 0 to 1, not {value}.")
+        return float(value) + 0.0  # -0.0 becomes 0.0: equal trees give equal texts
 
 
 @dataclass(frozen=True)
@@ -68,6 +91,7 @@ class Operator:
             ``None`` when that is the warm-up.
         ufunc: A NumPy function equal to the step in every bit, for whole columns. Only a true ufunc is allowed
             and only without a state: it takes element by element, so it cannot look ahead either.
+        compiled: Whether numba can compile the step. One that it cannot, such as a call of SciPy, is run as it is.
     """
 
     step: Callable[..., float]
@@ -77,6 +101,7 @@ class Operator:
     warm_up: Callable[..., int] | None = None
     memory: Callable[..., int] | None = None
     ufunc: np.ufunc | None = None
+    compiled: bool = True
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -103,15 +128,15 @@ class Operator:
         """What it returns, in one line."""
         return (self.step.__doc__ or "").strip().partition("\n")[0]
 
-    def new_state(self, parameters: tuple[int, ...]) -> steps.State | None:
+    def new_state(self, parameters: tuple[float, ...]) -> steps.State | None:
         """Return the state before the first bar, or ``None`` when there is none to keep."""
         return None if self.state is None else self.state(*parameters)
 
-    def warm_up_bars(self, parameters: tuple[int, ...]) -> int:
+    def warm_up_bars(self, parameters: tuple[float, ...]) -> int:
         """Return the number of leading rows that are NaN when the inputs have none."""
         return 0 if self.warm_up is None else self.warm_up(*parameters)
 
-    def memory_bars(self, parameters: tuple[int, ...]) -> int:
+    def memory_bars(self, parameters: tuple[float, ...]) -> int:
         """Return how many earlier rows matter to a value."""
         return self.warm_up_bars(parameters) if self.memory is None else self.memory(*parameters)
 

@@ -98,7 +98,7 @@ class _Reader:
             raise self._error(node, str(unknown)) from unknown
         values = [self.read(argument, levels - 1) for argument in arguments]
         n_inputs = len(OPERATORS[name].inputs)
-        parameters = tuple(_whole_number(value) for value in values[n_inputs:])
+        parameters = tuple(_number(value) for value in values[n_inputs:])
         return self._build(node, Call, name, tuple(values[:n_inputs]), parameters)
 
     def _column(self, node: ast.expr, name: str) -> Expression:
@@ -119,8 +119,8 @@ class _Reader:
         return ExpressionError.at(self.source, node.lineno, column, problem)
 
 
-def _whole_number(value: Expression) -> int | Expression:
-    """Return a constant's whole number; anything else as it is, for the call to refuse."""
-    if isinstance(value, Constant) and value.value.is_integer():
-        return int(value.value)
+def _number(value: Expression) -> float | Expression:
+    """Return a constant's number, whole where it is; anything else as it is, for the call to refuse."""
+    if isinstance(value, Constant):
+        return int(value.value) if value.value.is_integer() else value.value
     return value

@@ -12,11 +12,11 @@ from backtester_model_core.features.operators import OPERATORS, Operator
 
 @dataclass(frozen=True)
 class PlannedCall:
-    """One call of an operator: the places its inputs are read from, and its whole numbers of bars."""
+    """One call of an operator: the places its inputs are read from, and its parameters."""
 
     operator: Operator
     inputs: tuple[int, ...]
-    parameters: tuple[int, ...]
+    parameters: tuple[float, ...]
 
 
 @dataclass(frozen=True)
