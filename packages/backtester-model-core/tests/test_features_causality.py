@@ -38,7 +38,9 @@ def calls_of(parts: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expressi
     def call_of(name: str) -> st.SearchStrategy[Expression]:
         operator = OPERATORS[name]
         inputs = st.tuples(*(parts for _ in operator.inputs))
-        parameters = st.tuples(*(st.integers(one.minimum, 7) for one in operator.parameters))
+        parameters = st.tuples(
+            *(st.integers(one.minimum, 7) if one.whole else st.floats(0, 1) for one in operator.parameters)
+        )
         return st.builds(Call, st.just(name), inputs, parameters)
 
     return st.sampled_from(sorted(OPERATORS)).flatmap(call_of)
@@ -57,8 +59,9 @@ FEATURES = st.lists(EXPRESSIONS, min_size=1, max_size=4).map(
 def one_call(name: str) -> Call:
     """Return an operator's call on plain columns, with a window of four."""
     operator = OPERATORS[name]
-    columns = ("close", "open")[: len(operator.inputs)]
-    return Call(name, tuple(map(col, columns)), tuple(4 for _ in operator.parameters))
+    columns = ("close", "open", "high")[: len(operator.inputs)]
+    parameters = tuple(4 if one.whole else 0.3 for one in operator.parameters)
+    return Call(name, tuple(map(col, columns)), parameters)
 
 
 ONE_OF_EACH: dict[str, Expression] = {name: one_call(name) for name in OPERATORS}

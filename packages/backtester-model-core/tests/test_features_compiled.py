@@ -215,13 +215,12 @@ def mark() -> Iterator[list[str]]:
     OPERATORS.discard("mark")
 
 
-@pytest.mark.parametrize(("n_threads", "n_workers"), [(1, 0), (2, 2)])
-def test_a_configuration_says_how_many_threads_compute(
-    mark: list[str], n_threads: int, n_workers: int
-) -> None:
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_configuration_says_whether_more_threads_compute(mark: list[str], n_threads: int) -> None:
     prepare_dataset(configured(n_threads=n_threads), random_panel(n_symbols=4, n_bars=60))
 
-    assert len({name for name in mark if name.startswith("ThreadPool")}) == n_workers
+    by_workers = {name.startswith("ThreadPool") for name in mark}
+    assert by_workers == {n_threads > 1}
 
 
 @pytest.mark.parametrize("engine", ["auto", "python", "compiled"])

@@ -32,7 +32,8 @@ Operand: TypeAlias = "Expression | float"
 class Expression(ABC):
     """A feature's definition. It holds no data; ``evaluate`` and ``FeatureStream`` give it bars.
 
-    Expressions are equal when their trees are, and combine by ``+ - * /``, ``abs`` and the operators' functions.
+    They combine by ``+ - * /``, ``> >= < <=``, ``& | ~``, ``abs`` and the operators' functions. ``==`` and ``!=``
+    compare trees, as for other values; :func:`equal` compares what they give.
     """
 
     __array_ufunc__ = None  # so that a NumPy number on the left leaves the operation to the expression
@@ -59,13 +60,19 @@ class Expression(ABC):
         return max((part.warm_up_bars for part in self.inputs), default=0)
 
     @property
-    def memory_bars(self) -> int:
-        """Number of earlier rows that matter to a value.
+    def memory_bars(self) -> int | None:
+        """Number of earlier rows that matter to a value; ``None`` for an anchored one, to which all do.
 
         With this much history a value equals that of the full history: up to rounding for windows, and up to
         a weight of one in a million on the oldest bars for exponential averages.
         """
-        return max((part.memory_bars for part in self.inputs), default=0)
+        memories = [part.memory_bars for part in self.inputs]
+        return None if None in memories else max((bars for bars in memories if bars is not None), default=0)
+
+    @property
+    def anchored(self) -> bool:
+        """Whether a value depends on where the bars begin, however long ago that was."""
+        return self.memory_bars is None
 
     def columns(self) -> frozenset[str]:
         """Return the names of the bar columns that are needed."""
@@ -100,6 +107,27 @@ class Expression(ABC):
 
     def __abs__(self) -> Expression:
         return call("abs", self)
+
+    def __gt__(self, other: Operand) -> Expression:
+        return call("greater", self, other)
+
+    def __ge__(self, other: Operand) -> Expression:
+        return call("greater_equal", self, other)
+
+    def __lt__(self, other: Operand) -> Expression:
+        return call("greater", other, self)
+
+    def __le__(self, other: Operand) -> Expression:
+        return call("greater_equal", other, self)
+
+    def __and__(self, other: Operand) -> Expression:
+        return call("logical_and", self, other)
+
+    def __or__(self, other: Operand) -> Expression:
+        return call("logical_or", self, other)
+
+    def __invert__(self) -> Expression:
+        return call("logical_not", self)
 
 
 @dataclass(frozen=True)
@@ -192,12 +220,17 @@ class Call(Expression):
     @property
     def warm_up_bars(self) -> int:
         """Number of a symbol's leading rows that are NaN for want of history."""
-        return super().warm_up_bars + OPERATORS[self.operator].warm_up_bars(self.parameters)
+        operator = OPERATORS[self.operator]
+        before = 0 if operator.answers_unknown else super().warm_up_bars
+        return before + operator.warm_up_bars(self.parameters)
 
     @property
-    def memory_bars(self) -> int:
-        """Number of earlier rows that matter to a value."""
-        return super().memory_bars + OPERATORS[self.operator].memory_bars(self.parameters)
+    def memory_bars(self) -> int | None:
+        """Number of earlier rows that matter to a value; ``None`` for an anchored one, to which all do."""
+        operator, before = OPERATORS[self.operator], super().memory_bars
+        if operator.anchored or before is None:
+            return None
+        return before + operator.memory_bars(self.parameters)
 
     def __str__(self) -> str:
         if self.operator not in INFIX:

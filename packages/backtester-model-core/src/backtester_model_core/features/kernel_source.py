@@ -17,7 +17,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from backtester_model_core.exceptions import ExpressionError
-from backtester_model_core.features.operators import Operator
+from backtester_model_core.features.definition import Operator
 
 HEADER = '"""Generated from step functions; made again when it is missing."""'
 

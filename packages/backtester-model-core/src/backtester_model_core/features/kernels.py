@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from backtester_model_core.exceptions import ExpressionError, MissingExtraError
+from backtester_model_core.features.definition import Operator
 from backtester_model_core.features.kernel_source import kernel_name, kernel_source
-from backtester_model_core.features.operators import Operator
 
 logger = logging.getLogger(__name__)
 

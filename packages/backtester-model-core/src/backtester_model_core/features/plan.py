@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from backtester_model_core.exceptions import ExpressionError
+from backtester_model_core.features.definition import Operator
 from backtester_model_core.features.expression import Call, Column, Constant, Expression
-from backtester_model_core.features.operators import OPERATORS, Operator
+from backtester_model_core.features.operators import OPERATORS
 
 
 @dataclass(frozen=True)

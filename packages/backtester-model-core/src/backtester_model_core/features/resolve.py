@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from backtester_model_core.config import FeaturesConfig
@@ -10,6 +11,8 @@ from backtester_model_core.features.expression import Column, Expression
 from backtester_model_core.features.parse import parse_expression
 from backtester_model_core.features.sets import feature_set
 
+logger = logging.getLogger(__name__)
+
 
 def resolve_features(
     config: FeaturesConfig, *, bar_columns: Iterable[str], feature_columns: Sequence[str] | None = None
@@ -17,7 +20,7 @@ def resolve_features(
     """Return the features that a configuration means, in order, each with its name.
 
     Without ``feature_columns`` these are the columns of the sets, then the expressions. With it they are the
-    columns it names: of the sets, the expressions or the bars.
+    columns it names: of the sets, the expressions or the bars. Anchored ones are named in a log line.
 
     Args:
         config: The sets and the expressions.
@@ -41,6 +44,12 @@ def resolve_features(
         for column in sorted(expression.columns().difference(available)):
             unknown = ConfigError.unknown("column", column, available)
             raise ConfigError(f"The feature {name!r} = {expression}: {unknown}")
+    anchored = [name for name, expression in features.items() if expression.anchored]
+    if anchored:
+        logger.warning(
+            "These features depend on the first bar for ever, so live bars must begin where the backtest's do: %s",
+            ", ".join(anchored),
+        )
     return features
 
 
