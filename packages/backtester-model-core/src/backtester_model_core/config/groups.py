@@ -95,7 +95,8 @@ class FeaturesConfig(Group):
         default_factory=dict,
         max_length=1000,
         description=(
-            "Further columns: name to expression over bars, such as 'close / rolling_mean(close, 20) - 1'."
+            "Further columns: name to expression over bars, such as 'close / rolling_mean(close, 20) - 1'; "
+            "'ma_{n in 5, 10, 20}' is one line for several, with {n} in its expression."
         ),
     )
     engine: Literal["auto", "python", "compiled"] = pydantic.Field(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from backtester_model_core.config import FeaturesConfig
 from backtester_model_core.exceptions import ConfigError, ExpressionError
+from backtester_model_core.features.expansion import expand
 from backtester_model_core.features.expression import Column, Expression
 from backtester_model_core.features.parse import parse_expression
 from backtester_model_core.features.sets import feature_set
@@ -61,8 +62,12 @@ def _defined(config: FeaturesConfig, bar_columns: Sequence[str]) -> dict[str, Ex
         columns = feature_set(name)
         _claim(owners, columns, f"the feature set {name!r}")
         features |= columns
-    _claim(owners, config.expressions, "features.expressions")
-    for name, text in config.expressions.items():
+    try:
+        expressions = expand(config.expressions)
+    except ExpressionError as error:
+        raise ConfigError(f"features.expressions: {error}") from error
+    _claim(owners, expressions, "features.expressions")
+    for name, text in expressions.items():
         try:
             features[name] = parse_expression(text, columns=bar_columns)
         except ExpressionError as error:
