@@ -62,7 +62,7 @@ def _parse_named(name: str, text: str) -> Expression:
 FEATURE_SETS: Catalog[FeatureSet] = Catalog("feature set")
 """Every feature set by its name; extensions may add theirs."""
 
-for _name in ("basic", "alpha158", "alpha360"):
+for _name in ("basic", "technical", "alpha158", "alpha360"):
     FEATURE_SETS.add(_name, FeatureSet(Path(__file__).with_name(f"{_name}.toml")))
 
 
