@@ -104,7 +104,7 @@ def calls_of_one(name: str) -> dict[str, Expression]:
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_a_compiled_step_gives_the_same_bits(name: str) -> None:
-    panel = rough_panel(1, [2600, 1, 130])
+    panel = rough_panel(1, [4200, 1, 130])
 
     assert_compiled_bits_are_the_plain_ones(calls_of_one(name), panel)
 

@@ -29,7 +29,7 @@ Plain Python takes about 0.4 microseconds a step, so this many take two seconds.
 kernels takes about 0.6 seconds, and compiling the ``basic`` set for the first time on a machine about four.
 """
 
-CHUNK_BARS = 2048
+CHUNK_BARS = 4096
 """Bars of a symbol computed at a time: enough to outweigh a call's cost, few enough to stay in a cache."""
 
 
