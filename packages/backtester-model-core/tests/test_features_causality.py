@@ -323,3 +323,17 @@ def test_no_feature_is_infinite() -> None:
 
     assert np.isnan(values).all()
     assert all(math.isnan(value) for value in FeatureStream(expressions).update("", bars.iloc[0].to_dict()))
+
+
+@pytest.mark.parametrize("name", ["technical", "alpha158", "alpha360"])
+def test_a_set_gives_the_same_when_the_bars_end_early_and_one_bar_at_a_time(name: str) -> None:
+    bars = smooth_bars(75).assign(vwap=1.0)
+    expressions = feature_set(name)
+    stream = FeatureStream(expressions)
+    whole = features_of(expressions, bars)
+
+    live = np.array([stream.update("", bar) for bar in bars.to_dict("records")])
+
+    assert same_bits(live, whole)
+    for end in (1, 30, 61, 74):
+        assert same_bits(features_of(expressions, bars.iloc[:end]), whole[:end])
