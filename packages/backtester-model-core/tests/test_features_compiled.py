@@ -1,55 +1,409 @@
-"""The very same step functions, compiled by numba, give the same bits."""
+"""The very same step functions, compiled by numba, give the same bits; and where compiled code is kept."""
 
 from __future__ import annotations
 
-import builtins
-import dis
-from collections.abc import Callable
-from types import FunctionType
-from typing import Any
+import logging
+import math
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from backtester_model_core.features import OPERATORS
+from backtester_model_core.bars import Panel
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.exceptions import ExpressionError, MissingExtraError
+from backtester_model_core.features import (
+    OPERATORS,
+    Call,
+    Column,
+    Constant,
+    Expression,
+    Operator,
+    Parameter,
+    col,
+    evaluate,
+    feature_set,
+    kernels,
+    parse_expression,
+)
+from backtester_model_core.features import batch as batch_module
+from backtester_model_core.features.kernel_source import kernel_name, kernel_source
+from backtester_model_core.features.primitives import INF, sqrt
+from backtester_model_core.steps import prepare_dataset
+from backtester_model_core.testing import random_bars, random_panel
 
-numba = pytest.importorskip("numba", exc_type=ImportError)
+pytest.importorskip("numba", exc_type=ImportError)
+
+OHLCV = ["open", "high", "low", "close", "volume"]
 
 
-def compiled(function: Any) -> Callable[..., float]:
-    """Compile a step, and the functions it calls, without changing a line of them."""
-    names = {part.argval for part in dis.get_instructions(function) if part.opname == "LOAD_GLOBAL"}
-    known = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    called = {
-        name: compiled(value) if isinstance(value, FunctionType) else value for name, value in known.items()
-    }
-    alike = FunctionType(function.__code__, {**called, "__builtins__": builtins}, function.__name__)
-    return numba.njit(alike)  # type: ignore[no-any-return]
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Compile into a fresh directory, so that no test meets what another session left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(kernels.CACHE_DIRECTORY, str(tmp_path_factory.mktemp("kernels")))
+        kernels.cache_directory.cache_clear()
+        kernels.load_kernel.cache_clear()
+        yield kernels.cache_directory()
+    kernels.cache_directory.cache_clear()
 
 
 def rough_values(seed: int, n: int) -> np.ndarray:
     """Return noise on a moving level, with holes, zeros, repeats and spikes."""
     rng = np.random.default_rng(seed)
-    values = rng.normal(size=n) + np.repeat(rng.choice([0.0, 100.0, 1e6], n // 50), 50)
+    values = rng.normal(size=n) + np.repeat(rng.choice([0.0, 100.0, 1e6], n // 50 + 1), 50)[:n]
     for rough in (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e12, -1e12, 1e200, 5e-324, -1.0):
         values[rng.integers(0, n, 4)] = rough
     values[n // 2 : n // 2 + 70] = 3.7
     return values
 
 
+def rough_panel(seed: int, lengths: list[int]) -> Panel:
+    """Return a ragged panel of rough values, each symbol of its own length."""
+    frames = []
+    for symbol, length in enumerate(lengths):
+        stamps = pd.date_range("2020-01-01", periods=length, name="timestamp")
+        index = pd.MultiIndex.from_product([stamps, [f"S{symbol}"]], names=["timestamp", "symbol"])
+        values = np.column_stack([rough_values(seed + 10 * symbol + k, length) for k in range(5)])
+        frames.append(pd.DataFrame(values, index=index, columns=OHLCV))
+    return Panel.of(pd.concat(frames).sort_index())
+
+
+def assert_compiled_bits_are_the_plain_ones(expressions: dict[str, Expression], panel: Panel) -> None:
+    plain = evaluate(expressions, panel, engine="python")
+    compiled = evaluate(expressions, panel, engine="compiled")
+    threaded = evaluate(expressions, panel, engine="compiled", n_threads=2)
+
+    for column, name in enumerate(expressions):
+        assert compiled[:, column].tobytes() == plain[:, column].tobytes(), name
+    assert threaded.tobytes() == plain.tobytes()
+
+
+def value_of(parameter: Parameter, n: int) -> float:
+    return max(n, parameter.minimum) if parameter.whole else n / 70
+
+
+def calls_of_one(name: str) -> dict[str, Expression]:
+    """Return an operator's calls on plain columns, with several windows."""
+    operator = OPERATORS[name]
+    inputs = tuple(map(col, ("close", "open", "high")[: len(operator.inputs)]))
+    calls = [
+        Call(name, inputs, tuple(value_of(parameter, n) for parameter in operator.parameters))
+        for n in (4, 5, 20, 60)
+    ]
+    return {str(call): call for call in calls}
+
+
 @pytest.mark.parametrize("name", OPERATORS)
 def test_a_compiled_step_gives_the_same_bits(name: str) -> None:
-    operator = OPERATORS[name]
-    columns = [rough_values(seed, 2000) for seed, _ in enumerate(operator.inputs)]
-    rows = list(zip(*(column.tolist() for column in columns), strict=True))
-    step = compiled(operator.step)
+    panel = rough_panel(1, [4200, 1, 130])
 
-    for window in [(n,) * len(operator.parameters) for n in (2, 5, 20, 60)]:
-        plain, fast = operator.new_state(window), operator.new_state(window)
-        memory = () if plain is None else (plain,)
-        array = () if fast is None else (np.array(fast),)
-        expected = np.array([operator.step(*memory, *row, *window) for row in rows])
-        actual = np.array([step(*array, *row, *window) for row in rows])
+    assert_compiled_bits_are_the_plain_ones(calls_of_one(name), panel)
 
-        expected[np.isnan(expected)] = actual[np.isnan(actual)] = np.nan
-        assert actual.tobytes() == expected.tobytes()
+
+def calls_of(parts: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+    def call_of(name: str) -> st.SearchStrategy[Expression]:
+        operator = OPERATORS[name]
+        inputs = st.tuples(*(parts for _ in operator.inputs))
+        parameters = st.tuples(
+            *(st.integers(2, 9).map(partial(value_of, one)) for one in operator.parameters)
+        )
+        return st.builds(Call, st.just(name), inputs, parameters)
+
+    return st.sampled_from(sorted(OPERATORS)).flatmap(call_of)
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False).map(Constant)
+EXPRESSIONS = st.recursive(st.sampled_from(OHLCV).map(Column) | NUMBERS, calls_of, max_leaves=8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(expression=EXPRESSIONS, seed=st.integers(0, 1000))
+def test_any_expression_gives_the_same_bits_compiled(expression: Expression, seed: int) -> None:
+    assert_compiled_bits_are_the_plain_ones({"any": expression}, rough_panel(seed, [60, 1, 137]))
+
+
+def test_a_million_bars_around_a_million_give_the_same_bits() -> None:
+    close = 1e6 + np.random.default_rng(2).uniform(-1e-3, 1e-3, 1_000_000)
+    stamps = pd.date_range("2000-01-01", periods=len(close), freq="min", name="timestamp")
+    panel = Panel.of(pd.DataFrame({"close": close}, index=stamps))
+    expressions = {"score": parse_expression("zscore(close, 20)")}
+
+    assert_compiled_bits_are_the_plain_ones(expressions, panel)
+
+
+def test_bars_computed_in_chunks_are_those_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = rough_panel(3, [300, 70])
+    whole = evaluate(feature_set("basic"), panel)
+    monkeypatch.setattr(batch_module, "CHUNK_BARS", 37)
+
+    assert evaluate(feature_set("basic"), panel).tobytes() == whole.tobytes()
+    assert evaluate(feature_set("basic"), panel, engine="compiled").tobytes() == whole.tobytes()
+
+
+# -- which engine ----------------------------------------------------------------------------------------------------
+
+
+def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels.load_kernel.cache_clear()
+    monkeypatch.setitem(sys.modules, "numba.core.errors", None)
+
+
+def test_asking_for_compiled_features_without_numba_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_numba(monkeypatch)
+
+    with pytest.raises(MissingExtraError, match=r"core\[fast\]"):
+        evaluate(
+            {"mean": parse_expression("rolling_mean(close, 3)")}, rough_panel(4, [10]), engine="compiled"
+        )
+
+
+@pytest.mark.parametrize(("rows", "is_compiled"), [(10, True), (9, False)])
+def test_a_panel_is_compiled_when_it_is_large_enough(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rows: int, is_compiled: bool
+) -> None:
+    without_numba(monkeypatch)
+    monkeypatch.setattr(batch_module, "COMPILE_FROM", 10)
+    expressions = {"mean": parse_expression("rolling_mean(close - open, 3)")}  # the difference needs no loop
+
+    evaluate(expressions, rough_panel(5, [rows]))
+
+    assert ("Compiling features needs an optional dependency" in caplog.text) == is_compiled
+
+
+def test_a_large_panel_without_numba_is_computed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_numba(monkeypatch)
+    monkeypatch.setattr(batch_module, "COMPILE_FROM", 1)
+    monkeypatch.setattr(batch_module, "numba_is_here", lambda: False)
+
+    assert evaluate({"mean": parse_expression("rolling_mean(close, 3)")}, rough_panel(6, [10])).shape == (
+        10,
+        1,
+    )
+
+
+def test_a_computation_needs_a_thread() -> None:
+    with pytest.raises(ExpressionError, match="at least one thread"):
+        evaluate({"close": col("close")}, rough_panel(7, [10]), n_threads=0)
+
+
+def configured(**features: object) -> ModelConfig:
+    return ModelConfig(
+        framework="echo", lookback_period=5, features={"expressions": {"extra": "mark(close)"}, **features}
+    )
+
+
+@pytest.fixture
+def mark() -> Iterator[list[str]]:
+    """Register an operator that remembers which threads called it, as only a plain step can."""
+    threads: list[str] = []
+
+    def step(x: float) -> float:
+        threads.append(threading.current_thread().name)
+        return x
+
+    OPERATORS.add("mark", Operator(step, compiled=False))
+    yield threads
+    OPERATORS.discard("mark")
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_configuration_says_whether_more_threads_compute(mark: list[str], n_threads: int) -> None:
+    prepare_dataset(configured(n_threads=n_threads), random_panel(n_symbols=4, n_bars=60))
+
+    by_workers = {name.startswith("ThreadPool") for name in mark}
+    assert by_workers == {n_threads > 1}
+
+
+@pytest.mark.parametrize("engine", ["auto", "python", "compiled"])
+def test_a_configuration_says_which_engine_computes(
+    mark: list[str], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_numba(monkeypatch)
+    config = configured(engine=engine)
+
+    if engine == "compiled":
+        with pytest.raises(MissingExtraError):
+            prepare_dataset(config, random_bars(n_bars=60))
+    else:
+        prepare_dataset(config, random_bars(n_bars=60))
+        assert len(mark) == 60
+
+
+# -- what can be compiled --------------------------------------------------------------------------------------------
+
+
+def half(x: float) -> float:
+    return x * 0.5
+
+
+def half_or_more(x: float) -> float:
+    return INF if x > 9.0 else sqrt(half(x))
+
+
+def listing(x: float) -> float:
+    return float(str(x))
+
+
+def with_default(x: float, scale: float = 2.0) -> float:
+    return x * scale
+
+
+def uses_a_list(x: float) -> float:
+    return x * len(OHLCV)
+
+
+def test_a_kernel_is_named_by_everything_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = Operator(half_or_more)
+    before = kernel_source(operator)
+
+    def half(x: float) -> float:
+        return x * 0.25
+
+    monkeypatch.setitem(globals(), "half", half)
+    after = kernel_source(operator)
+
+    assert "x * 0.5" in before
+    assert "x * 0.25" in after
+    assert kernel_name(operator, before) != kernel_name(operator, after)
+
+
+def test_a_kernel_writes_out_functions_constants_and_modules() -> None:
+    source = kernel_source(Operator(half_or_more))
+
+    assert 'INF = float("inf")' in source
+    assert "import math" in source
+    assert "def sqrt(x):" in source
+    assert '"""Return' not in source
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (lambda x: x, "not a single undecorated def"),
+        (math.floor, "no plain function"),
+        (with_default, "default values"),
+        (uses_a_list, "'OHLCV', which is no number"),
+        (eval("lambda x: x"), "source is not in a file"),
+    ],
+)
+def test_a_step_that_cannot_be_written_out_is_refused_with_the_way_out(step: object, reason: str) -> None:
+    with pytest.raises(ExpressionError, match=rf"{reason}.*compiled=False"):
+        kernel_source(Operator(step))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def uncompilable() -> Iterator[dict[str, Expression]]:
+    """Register an operator whose step numba has no way to compile, without saying so."""
+    OPERATORS.add("listing", Operator(listing))
+    yield {"listing": parse_expression("listing(rolling_mean(close, 2))")}
+    OPERATORS.discard("listing")
+
+
+def test_a_step_that_numba_refuses_is_an_error_when_compiling_was_asked_for(
+    uncompilable: dict[str, Expression],
+) -> None:
+    with pytest.raises(ExpressionError, match=r"numba cannot compile the step 'listing'\. .*compiled=False"):
+        evaluate(uncompilable, rough_panel(8, [10]), engine="compiled")
+
+
+def test_a_step_that_numba_refuses_is_run_as_it_is_when_compiling_was_not_asked_for(
+    uncompilable: dict[str, Expression], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    panel = rough_panel(9, [50])
+    plain = evaluate(uncompilable, panel, engine="python")
+    monkeypatch.setattr(batch_module, "COMPILE_FROM", 1)
+
+    with caplog.at_level(logging.WARNING):
+        assert evaluate(uncompilable, panel).tobytes() == plain.tobytes()
+
+    assert "run as it is" in caplog.text
+
+
+# -- where compiled code is kept -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Let the cache directory be chosen again, during and after the test."""
+    kernels.cache_directory.cache_clear()
+    kernels.load_kernel.cache_clear()
+    with monkeypatch.context() as patch:
+        yield patch
+    kernels.cache_directory.cache_clear()
+    kernels.load_kernel.cache_clear()
+
+
+def test_the_cache_is_in_the_users_own_directory(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fresh.delenv(kernels.CACHE_DIRECTORY)
+    fresh.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    assert kernels.cache_directory() == tmp_path / "backtester-model"
+    assert kernels.cache_directory().stat().st_mode & 0o077 == 0
+
+
+def blocked(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_text("no directory can be made below a file")
+    return tmp_path / "file" / "cache"
+
+
+def open_to_all(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o777)
+    return tmp_path
+
+
+@pytest.mark.parametrize("unusable", [blocked, open_to_all])
+def test_an_unusable_cache_gives_way_to_a_temporary_one_with_a_log_line(
+    fresh: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, unusable
+) -> None:
+    fresh.setenv(kernels.CACHE_DIRECTORY, str(unusable(tmp_path)))
+    expressions = {"twice": parse_expression("exp(close)")}
+
+    assert_compiled_bits_are_the_plain_ones(expressions, rough_panel(10, [200]))
+
+    assert tmp_path not in kernels.cache_directory().parents
+    assert kernels.cache_directory() != tmp_path
+    assert "for this process only" in caplog.text
+
+
+def test_a_damaged_kernel_is_written_again(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    fresh.setenv(kernels.CACHE_DIRECTORY, str(tmp_path))
+    source = kernel_source(OPERATORS["exp"])
+    file = tmp_path / f"{kernel_name(OPERATORS['exp'], source)}.py"
+    file.write_text("half a te")
+
+    kernels.load_kernel(OPERATORS["exp"])
+
+    assert file.read_text() == source
+    assert list(tmp_path.glob("*.tmp")) == []
+
+
+LOADING = """
+import numba.core.dispatcher, sys
+from backtester_model_core.features import OPERATORS, kernels
+kernel = kernels.load_kernel(OPERATORS["rolling_mean"])
+print(sum(kernel.stats.cache_hits.values()))
+"""
+
+
+def test_a_later_process_compiles_nothing_again(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    fresh.setenv(kernels.CACHE_DIRECTORY, str(tmp_path))
+
+    hits = [
+        subprocess.run(
+            [sys.executable, "-c", LOADING], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+
+    assert hits == ["0", "1"]

@@ -23,7 +23,7 @@ from backtester_model_core.features import (
 )
 from backtester_model_core.features.expression import INFIX, MAX_DEPTH
 
-CLOSE = col("close")
+CLOSE, OPEN = col("close"), col("open")
 
 
 def test_python_operators_build_the_tree_that_the_text_reads_to() -> None:
@@ -115,15 +115,51 @@ def test_columns_depth_and_size_describe_the_tree() -> None:
     assert (expression.depth, expression.size) == (4, 6)
 
 
-def test_every_operator_can_be_written_in_python() -> None:
-    python_names = set(OPERATORS) - set(INFIX) - {"abs"}
+SIGNS = {
+    "greater": CLOSE > OPEN,
+    "greater_equal": CLOSE >= OPEN,
+    "logical_and": CLOSE & OPEN,
+    "logical_or": CLOSE | OPEN,
+    "logical_not": ~CLOSE,
+    "abs": abs(CLOSE),
+}
+
+
+def test_every_operator_of_ours_can_be_written_in_python() -> None:
+    python_names = {name for name in OPERATORS if name.islower()} - set(INFIX) - set(SIGNS)
 
     for name in python_names:
         operator = OPERATORS[name]
         inputs = [col(part) for part in operator.inputs]
-        window = [7 for _ in operator.parameters]
-        built = getattr(features, name)(*inputs, *window)
-        assert built == Call(name, tuple(inputs), tuple(window))
+        parameters = [7 if one.whole else 0.5 for one in operator.parameters]
+        built = getattr(features, name)(*inputs, *parameters)
+        assert built == Call(name, tuple(inputs), tuple(parameters))
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_signs_of_python_are_calls(name: str) -> None:
+    inputs = (CLOSE, OPEN)[: len(OPERATORS[name].inputs)]
+
+    assert SIGNS[name] == Call(name, inputs)
+
+
+def test_smaller_is_larger_the_other_way_round() -> None:
+    assert (CLOSE < OPEN) == (OPEN > CLOSE)
+    assert (CLOSE <= 1) == Call("greater_equal", (Constant(1), CLOSE))
+
+
+def test_what_depends_on_the_first_bar_for_ever_is_anchored() -> None:
+    anchored = parse_expression("rolling_mean(cumulative_sum(volume), 5) / volume")
+
+    assert anchored.anchored
+    assert anchored.memory_bars is None
+    assert not parse_expression("ema(close, 5)").anchored
+
+
+def test_a_comparison_of_qlib_answers_before_its_inputs_are_known() -> None:
+    assert parse_expression("Gt(ref(close, 5), close)").warm_up_bars == 0
+    assert parse_expression("Gt(ref(close, 5), close)").memory_bars == 5
+    assert parse_expression("greater(ref(close, 5), close)").warm_up_bars == 5
 
 
 def test_a_tree_that_doubles_at_each_step_is_refused_before_it_fills_the_memory() -> None:

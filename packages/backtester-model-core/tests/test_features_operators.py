@@ -90,6 +90,28 @@ def same(actual: float, expected: float) -> bool:
         ("minimum", (1.0, 2.0), 1.0),
         ("minimum", (NAN, 1.0), NAN),
         ("minimum", (1.0, NAN), NAN),
+        ("greater", (2.0, 1.0), 1.0),
+        ("greater", (1.0, 1.0), 0.0),
+        ("greater", (NAN, 1.0), NAN),
+        ("greater", (1.0, NAN), NAN),
+        ("greater_equal", (1.0, 1.0), 1.0),
+        ("greater_equal", (1.0, 2.0), 0.0),
+        ("greater_equal", (1.0, NAN), NAN),
+        ("equal", (1.0, 1.0), 1.0),
+        ("equal", (1.0, 2.0), 0.0),
+        ("equal", (NAN, NAN), NAN),
+        ("logical_and", (2.0, 0.0), 0.0),
+        ("logical_and", (2.0, -1.0), 1.0),
+        ("logical_and", (0.0, NAN), NAN),
+        ("logical_or", (0.0, 0.0), 0.0),
+        ("logical_or", (0.0, -1.0), 1.0),
+        ("logical_or", (1.0, NAN), NAN),
+        ("logical_not", (0.0,), 1.0),
+        ("logical_not", (3.0,), 0.0),
+        ("logical_not", (NAN,), NAN),
+        ("where", (1.0, 2.0, NAN), 2.0),
+        ("where", (0.0, 2.0, 3.0), 3.0),
+        ("where", (NAN, 2.0, 3.0), NAN),
     ],
 )
 def test_one_bar(name: str, inputs: tuple[float, ...], expected: float) -> None:
@@ -111,13 +133,19 @@ ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)
 def test_no_number_makes_a_step_raise_or_turn_complex(name: str, pair: tuple[float, float]) -> None:
     operator = OPERATORS[name]
 
-    assert type(operator.step(*pair[: len(operator.inputs)])) is float
+    assert type(operator.step(*(*pair, 1.0)[: len(operator.inputs)])) is float
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATORS if name not in STATELESS])
 @given(values=st.lists(ANY_FLOAT, max_size=30))
 def test_no_row_of_numbers_makes_a_step_with_a_memory_raise(name: str, values: list[float]) -> None:
-    assert all(type(value) is float for value in run(name, values, 3))
+    operator = OPERATORS[name]
+    parameters = [max(3, one.minimum) if one.whole else 0.3 for one in operator.parameters]
+    state = operator.new_state(tuple(parameters))
+    other = values[::-1]
+
+    for pair in zip(values, other, strict=True):
+        assert type(operator.step(state, *pair[: len(operator.inputs)], *parameters)) is float
 
 
 @pytest.mark.parametrize("name", [name for name in STATELESS if OPERATORS[name].ufunc is not None])

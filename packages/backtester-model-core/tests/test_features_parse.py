@@ -20,6 +20,62 @@ def test_a_sign_may_be_written_by_its_operator_name() -> None:
     assert parse_expression("subtract(close, 1)") == parse_expression("close - 1")
 
 
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("close > open", "greater(close, open)"),
+        ("close < open", "greater(open, close)"),
+        ("close >= open", "greater_equal(close, open)"),
+        ("close <= open", "greater_equal(open, close)"),
+        ("close == open", "equal(close, open)"),
+        ("close != open", "logical_not(equal(close, open))"),
+        (
+            "(close > 1) & ~(open > 2) | low",
+            "logical_or(logical_and(greater(close, 1), logical_not(greater(open, 2))), low)",
+        ),
+    ],
+)
+def test_comparisons_and_logic_are_calls(text: str, meaning: str) -> None:
+    assert str(parse_expression(text)) == meaning
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("$close/Ref($close, 5)-1", "close / ref(close, 5) - 1"),
+        ("Mean($close>Ref($close, 1), 5)", "Mean(Gt(close, ref(close, 1)), 5)"),
+        ("~($a<=1)|($b>=2)&($c!=3)", "Or(Not(Le(a, 1)), And(Ge(b, 2), Ne(c, 3)))"),
+        ("If($a==$b, Less($a, 0), Greater($b, 0))", "If(Eq(a, b), minimum(a, 0), maximum(b, 0))"),
+        ("Quantile($close, 5, 0.8)", "Quantile(close, 5, 0.8)"),
+        ("col('a$b') + $close", "col('a$b') + close"),
+    ],
+)
+def test_the_spelling_of_qlib_reads_to_the_same_trees(text: str, meaning: str) -> None:
+    expression = parse_expression(text)
+
+    assert str(expression) == meaning
+    assert parse_expression(meaning) == expression
+
+
+def test_a_fault_in_the_spelling_of_qlib_is_shown_as_it_was_written() -> None:
+    with pytest.raises(ExpressionError, match=re.escape("column 10 of '$close + Maen($close, 5)'")):
+        parse_expression("$close + Maen($close, 5)")
+    with pytest.raises(ExpressionError, match=re.escape("Unknown operator '$close'")):
+        parse_expression("$close(5)")
+
+
+@pytest.mark.parametrize("text", ["Ref($close, -1)", "Mean($close, 0)", "Delta($close, -2)"])
+def test_qlib_cannot_look_ahead_here_either(text: str) -> None:
+    with pytest.raises(ExpressionError, match="would look ahead"):
+        parse_expression(text)
+
+
+@pytest.mark.parametrize("level", ["-0.1", "1.1", "close"])
+def test_a_level_is_a_share(level: str) -> None:
+    with pytest.raises(ExpressionError, match="the level is a number from 0 to 1"):
+        parse_expression(f"rolling_quantile(close, 5, {level})")
+
+
 def test_a_minus_before_a_number_is_part_of_the_number() -> None:
     assert parse_expression("-2.5") == Constant(-2.5)
     assert parse_expression("-(-2.5)") == Constant(2.5)
@@ -79,13 +135,16 @@ def test_looking_ahead_cannot_be_written_and_the_reason_is_said(text: str) -> No
 @pytest.mark.parametrize(
     "text",
     [
-        "close > open",
         "close ** 2",
         "close % 2",
         "close // 2",
         "+close",
         "not close",
-        "~close",
+        "low < close < high",
+        "close > open & high > low",
+        "close and open",
+        "close in open",
+        "close ^ open",
         "close if open else high",
         "close.shift(-1)",
         "close[0]",

@@ -280,3 +280,13 @@ def test_an_expression_may_give_a_bar_column_its_own_name() -> None:
 def test_evaluating_over_bars_without_a_column_names_the_nearest() -> None:
     with pytest.raises(ExpressionError, match=r"Unknown column 'clse'\. Did you mean 'close'"):
         evaluate({"x": col("clse")}, Panel.of(frame(close=[1.0], open=[2.0])))
+
+
+def test_features_that_depend_on_the_first_bar_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    config = FeaturesConfig(sets=(), expressions={"flow": "cumulative_sum(volume)", "body": "close / open"})
+
+    resolve_features(config, bar_columns=OHLCV)
+
+    assert caplog.messages == [
+        "These features depend on the first bar for ever, so live bars must begin where the backtest's do: flow"
+    ]

@@ -102,7 +102,9 @@ def prepare_dataset(config: ModelConfig, bars: pd.DataFrame) -> Dataset:
         config.features, bar_columns=panel.columns, feature_columns=config.feature_columns
     )
     scale = {SCALE: return_volatility(config.target_column)} if config.target_column in panel.columns else {}
-    values = evaluate({**expressions, **scale}, panel)
+    values = evaluate(
+        {**expressions, **scale}, panel, engine=config.features.engine, n_threads=config.features.n_threads
+    )
     names = tuple(expressions)
     label = compute_label(panel, config)
     codes = np.empty(panel.n_rows, dtype=np.int64)

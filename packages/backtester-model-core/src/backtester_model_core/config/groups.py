@@ -95,8 +95,22 @@ class FeaturesConfig(Group):
         default_factory=dict,
         max_length=1000,
         description=(
-            "Further columns: name to expression over bars, such as 'close / rolling_mean(close, 20) - 1'."
+            "Further columns: name to expression over bars, such as 'close / rolling_mean(close, 20) - 1'; "
+            "'ma_{n in 5, 10, 20}' is one line for several, with {n} in its expression."
         ),
+    )
+    engine: Literal["auto", "python", "compiled"] = pydantic.Field(
+        default="auto",
+        description=(
+            "How features are computed: 'compiled' by numba (the extra 'fast'), in plain 'python', or by 'auto' "
+            "compiled where numba is installed and the bars are many enough to repay it. The values are the same."
+        ),
+    )
+    n_threads: int = pydantic.Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Symbols whose features are computed at the same time, where they are compiled.",
     )
 
 

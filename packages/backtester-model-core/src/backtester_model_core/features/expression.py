@@ -32,7 +32,8 @@ Operand: TypeAlias = "Expression | float"
 class Expression(ABC):
     """A feature's definition. It holds no data; ``evaluate`` and ``FeatureStream`` give it bars.
 
-    Expressions are equal when their trees are, and combine by ``+ - * /``, ``abs`` and the operators' functions.
+    They combine by ``+ - * /``, ``> >= < <=``, ``& | ~``, ``abs`` and the operators' functions. ``==`` and ``!=``
+    compare trees, as for other values; :func:`equal` compares what they give.
     """
 
     __array_ufunc__ = None  # so that a NumPy number on the left leaves the operation to the expression
@@ -59,13 +60,19 @@ class Expression(ABC):
         return max((part.warm_up_bars for part in self.inputs), default=0)
 
     @property
-    def memory_bars(self) -> int:
-        """Number of earlier rows that matter to a value.
+    def memory_bars(self) -> int | None:
+        """Number of earlier rows that matter to a value; ``None`` for an anchored one, to which all do.
 
         With this much history a value equals that of the full history: up to rounding for windows, and up to
         a weight of one in a million on the oldest bars for exponential averages.
         """
-        return max((part.memory_bars for part in self.inputs), default=0)
+        memories = [part.memory_bars for part in self.inputs]
+        return None if None in memories else max((bars for bars in memories if bars is not None), default=0)
+
+    @property
+    def anchored(self) -> bool:
+        """Whether a value depends on where the bars begin, however long ago that was."""
+        return self.memory_bars is None
 
     def columns(self) -> frozenset[str]:
         """Return the names of the bar columns that are needed."""
@@ -100,6 +107,27 @@ class Expression(ABC):
 
     def __abs__(self) -> Expression:
         return call("abs", self)
+
+    def __gt__(self, other: Operand) -> Expression:
+        return call("greater", self, other)
+
+    def __ge__(self, other: Operand) -> Expression:
+        return call("greater_equal", self, other)
+
+    def __lt__(self, other: Operand) -> Expression:
+        return call("greater", other, self)
+
+    def __le__(self, other: Operand) -> Expression:
+        return call("greater_equal", other, self)
+
+    def __and__(self, other: Operand) -> Expression:
+        return call("logical_and", self, other)
+
+    def __or__(self, other: Operand) -> Expression:
+        return call("logical_or", self, other)
+
+    def __invert__(self) -> Expression:
+        return call("logical_not", self)
 
 
 @dataclass(frozen=True)
@@ -154,7 +182,7 @@ class Constant(Expression):
 
 @dataclass(frozen=True)
 class Call(Expression):
-    """An operator on its inputs, with its whole numbers of bars.
+    """An operator on its inputs, with the whole numbers of bars, and shares, that it takes.
 
     Raises:
         ExpressionError: When there is no such operator, when its inputs or parameters are not what it takes,
@@ -163,7 +191,7 @@ class Call(Expression):
 
     operator: str
     inputs: tuple[Expression, ...]
-    parameters: tuple[int, ...] = ()
+    parameters: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.operator not in OPERATORS:
@@ -177,13 +205,11 @@ class Call(Expression):
         for value in self.inputs:
             if not isinstance(value, Expression):
                 raise ExpressionError(f"{self.operator}: {value!r} is not an expression.")
-        for parameter, number in zip(definition.parameters, self.parameters, strict=True):
-            if isinstance(number, bool) or not isinstance(number, numbers.Integral):
-                raise ExpressionError(
-                    f"{self.operator}: the {parameter.name} is a whole number of bars, not {number}."
-                )
-            parameter.check(self.operator, int(number))
-        object.__setattr__(self, "parameters", tuple(int(number) for number in self.parameters))
+        accepted = (
+            parameter.accept(self.operator, number)
+            for parameter, number in zip(definition.parameters, self.parameters, strict=True)
+        )
+        object.__setattr__(self, "parameters", tuple(accepted))
         if self.depth > MAX_DEPTH or self.size > MAX_SIZE:
             raise ExpressionError(
                 f"An expression has at most {MAX_DEPTH} levels and {MAX_SIZE} parts; this one has {self.depth} "
@@ -194,12 +220,17 @@ class Call(Expression):
     @property
     def warm_up_bars(self) -> int:
         """Number of a symbol's leading rows that are NaN for want of history."""
-        return super().warm_up_bars + OPERATORS[self.operator].warm_up_bars(self.parameters)
+        operator = OPERATORS[self.operator]
+        before = 0 if operator.answers_unknown else super().warm_up_bars
+        return before + operator.warm_up_bars(self.parameters)
 
     @property
-    def memory_bars(self) -> int:
-        """Number of earlier rows that matter to a value."""
-        return super().memory_bars + OPERATORS[self.operator].memory_bars(self.parameters)
+    def memory_bars(self) -> int | None:
+        """Number of earlier rows that matter to a value; ``None`` for an anchored one, to which all do."""
+        operator, before = OPERATORS[self.operator], super().memory_bars
+        if operator.anchored or before is None:
+            return None
+        return before + operator.memory_bars(self.parameters)
 
     def __str__(self) -> str:
         if self.operator not in INFIX:
@@ -216,7 +247,7 @@ def col(name: str) -> Column:
     return Column(name)
 
 
-def call(operator: str, *values: Operand, parameters: tuple[int, ...] = ()) -> Call:
+def call(operator: str, *values: Operand, parameters: tuple[float, ...] = ()) -> Call:
     """Return a call of an operator on expressions or plain numbers.
 
     Raises:

@@ -1,127 +1,25 @@
-"""The operators that an expression may call: a step function each, and what is known about it beforehand."""
+"""The operators that an expression may call, each a step function with what is known about it beforehand."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from backtester_model_core.catalog import Catalog
-from backtester_model_core.exceptions import ExpressionError
-from backtester_model_core.features import primitives, steps
-
-MAX_BARS = 10_000
-"""The longest lag or window, in bars."""
+from backtester_model_core.features import (
+    primitives,
+    qlib_steps,
+    qlib_windows,
+    recursive_steps,
+    steps,
+    window_steps,
+)
+from backtester_model_core.features.definition import Level, Operator, Parameter
 
 NEGLIGIBLE_WEIGHT = 1e-6
 """The weight that the first bars keep in an exponential average once it counts as settled."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A whole number of bars that an operator takes after its inputs.
-
-    Attributes:
-        name: ``lag`` or ``window``, as messages call it.
-        minimum: The smallest value that makes sense; at least 1, for 0 or less would look ahead.
-    """
-
-    name: str
-    minimum: int = 1
-
-    def __post_init__(self) -> None:
-        if self.minimum < 1:
-            raise ExpressionError(
-                f"The parameter {self.name!r} allows {self.minimum}; it counts bars back, so from 1."
-            )
-
-    def check(self, operator: str, value: int) -> None:
-        """Refuse a number of bars that is out of bounds.
-
-        Raises:
-            ExpressionError: With the bounds and, for 0 or less, the reason.
-        """
-        if self.minimum <= value <= MAX_BARS:
-            return
-        reason = " It counts bars back: zero or less would look ahead." if value < 1 else ""
-        raise ExpressionError(
-            f"{operator}: the {self.name} is {value}, but goes from {self.minimum} to {MAX_BARS:,} bars.{reason}"
-        )
-
-
-@dataclass(frozen=True)
-class Operator:
-    """A step function and what is known about it beforehand.
-
-    With a state the step is called ``step(state, *inputs, *parameters)`` for each bar of a symbol in turn, and
-    without one ``step(*inputs)``. It returns one float.
-
-    Attributes:
-        step: One bar in, one value out; its first docstring line says what it is.
-        inputs: Names of its inputs.
-        parameters: Its whole numbers of bars, given after the inputs.
-        state: From the parameters to a fresh state; ``None`` when a bar's value depends on that bar alone.
-        warm_up: From the parameters to the number of leading rows that are NaN.
-        memory: From the parameters to the number of earlier rows after which older ones no longer matter;
-            ``None`` when that is the warm-up.
-        ufunc: A NumPy function equal to the step in every bit, for whole columns. Only a true ufunc is allowed
-            and only without a state: it takes element by element, so it cannot look ahead either.
-    """
-
-    step: Callable[..., float]
-    inputs: tuple[str, ...] = ("x",)
-    parameters: tuple[Parameter, ...] = ()
-    state: Callable[..., steps.State] | None = None
-    warm_up: Callable[..., int] | None = None
-    memory: Callable[..., int] | None = None
-    ufunc: np.ufunc | None = None
-
-    def __post_init__(self) -> None:
-        if not self.inputs:
-            raise ExpressionError(
-                "An operator has at least one input: without one nothing tells it of a bar."
-            )
-        if self.state is None and (self.parameters or self.warm_up or self.memory):
-            raise ExpressionError(
-                "An operator with parameters, a warm-up or a memory counts bars: give it a state."
-            )
-        if self.ufunc is not None and not self._is_elementwise(self.ufunc):
-            raise ExpressionError(
-                f"{self.ufunc!r} cannot stand for a step over whole columns. Only a NumPy ufunc of "
-                f"{len(self.inputs)} inputs can, and only without a state: anything else could look ahead."
-            )
-
-    @property
-    def signature(self) -> str:
-        """What it takes, such as ``(x, window)``."""
-        return f"({', '.join([*self.inputs, *(parameter.name for parameter in self.parameters)])})"
-
-    @property
-    def summary(self) -> str:
-        """What it returns, in one line."""
-        return (self.step.__doc__ or "").strip().partition("\n")[0]
-
-    def new_state(self, parameters: tuple[int, ...]) -> steps.State | None:
-        """Return the state before the first bar, or ``None`` when there is none to keep."""
-        return None if self.state is None else self.state(*parameters)
-
-    def warm_up_bars(self, parameters: tuple[int, ...]) -> int:
-        """Return the number of leading rows that are NaN when the inputs have none."""
-        return 0 if self.warm_up is None else self.warm_up(*parameters)
-
-    def memory_bars(self, parameters: tuple[int, ...]) -> int:
-        """Return how many earlier rows matter to a value."""
-        return self.warm_up_bars(parameters) if self.memory is None else self.memory(*parameters)
-
-    def _is_elementwise(self, ufunc: object) -> bool:
-        return (
-            self.state is None
-            and isinstance(ufunc, np.ufunc)
-            and ufunc.signature is None
-            and (ufunc.nin, ufunc.nout) == (len(self.inputs), 1)
-        )
 
 
 def _settles_after(n: int, keep: float) -> int:
@@ -137,7 +35,16 @@ def _wilder_memory(n: int) -> int:
     return _settles_after(n, 1.0 - 1.0 / n)
 
 
-def _until_full(n: int) -> int:
+def _kama_memory(n: int) -> int:
+    """Return the memory of the slowest that the adaptive average may get."""
+    return _settles_after(n, 1.0 - recursive_steps.SLOW * recursive_steps.SLOW)
+
+
+def _qlib_ema_memory(n: int) -> int:
+    return _settles_after(1, 1.0 - 2.0 / (n + 1.0))
+
+
+def _until_full(n: int, *_level: float) -> int:
     return n - 1
 
 
@@ -161,6 +68,13 @@ _ELEMENTWISE = {
     "power": Operator(primitives.power, ("x", "y")),
     "maximum": Operator(primitives.maximum, ("a", "b")),
     "minimum": Operator(primitives.minimum, ("a", "b")),
+    "greater": Operator(primitives.greater, ("a", "b")),
+    "greater_equal": Operator(primitives.greater_equal, ("a", "b")),
+    "equal": Operator(primitives.equal, ("a", "b")),
+    "logical_and": Operator(primitives.logical_and, ("a", "b")),
+    "logical_or": Operator(primitives.logical_or, ("a", "b")),
+    "logical_not": Operator(primitives.logical_not),
+    "where": Operator(primitives.where, ("condition", "a", "b")),
 }
 
 
@@ -173,10 +87,13 @@ def _windowed(
     state: Callable[..., steps.State],
     *,
     minimum: int = 1,
+    inputs: tuple[str, ...] = ("x",),
+    level: bool = False,
     memory: Callable[..., int] | None = None,
 ) -> Operator:
-    window = (Parameter("window", minimum),)
-    return Operator(step, parameters=window, state=state, warm_up=_until_full, memory=memory)
+    """Return an operator that is unknown until its window is full."""
+    window: tuple[Parameter, ...] = (Parameter("window", minimum), *((Level("level"),) if level else ()))
+    return Operator(step, inputs, window, state=state, warm_up=_until_full, memory=memory)
 
 
 _REMEMBERING = {
@@ -191,10 +108,147 @@ _REMEMBERING = {
     "rolling_min": _windowed(steps.rolling_min, steps.extreme_state),
     "ema": _windowed(steps.ema, steps.average_state, memory=_ema_memory),
     "wilder": _windowed(steps.wilder, steps.average_state, memory=_wilder_memory),
+    "rolling_count": _windowed(window_steps.rolling_count, window_steps.count_state),
+    "rolling_median": _windowed(window_steps.rolling_median, window_steps.sorted_state),
+    "rolling_quantile": _windowed(window_steps.rolling_quantile, window_steps.sorted_state, level=True),
+    "rolling_rank": _windowed(window_steps.rolling_rank, window_steps.window_state),
+    "bars_since_max": _windowed(window_steps.bars_since_max, window_steps.window_state),
+    "bars_since_min": _windowed(window_steps.bars_since_min, window_steps.window_state),
+    "rolling_mad": _windowed(window_steps.rolling_mad, window_steps.window_state),
+    "rolling_skew": _windowed(window_steps.rolling_skew, window_steps.window_state, minimum=3),
+    "rolling_kurt": _windowed(window_steps.rolling_kurt, window_steps.window_state, minimum=4),
+    "rolling_wma": _windowed(window_steps.rolling_wma, window_steps.window_state),
+    "rolling_slope": _windowed(window_steps.rolling_slope, window_steps.window_state, minimum=2),
+    "rolling_rsquare": _windowed(window_steps.rolling_rsquare, window_steps.window_state, minimum=2),
+    "rolling_residual": _windowed(window_steps.rolling_residual, window_steps.window_state, minimum=2),
+    "rolling_cov": _windowed(window_steps.rolling_cov, window_steps.pair_state, minimum=2, inputs=("x", "y")),
+    "rolling_corr": _windowed(
+        window_steps.rolling_corr, window_steps.pair_state, minimum=2, inputs=("x", "y")
+    ),
+    "kama": Operator(
+        recursive_steps.kama,
+        parameters=(Parameter("window"),),
+        state=recursive_steps.adaptive_state,
+        warm_up=_lagged,
+        memory=_kama_memory,
+    ),
 }
+
+
+def _cumulative(step: Callable[..., float]) -> Operator:
+    return Operator(step, state=recursive_steps.cumulative_state, anchored=True)
+
+
+def _one_bar() -> int:
+    return 1
+
+
+_ANCHORED = {
+    "cumulative_sum": _cumulative(recursive_steps.cumulative_sum),
+    "cumulative_max": _cumulative(recursive_steps.cumulative_max),
+    "cumulative_min": _cumulative(recursive_steps.cumulative_min),
+    "parabolic_sar": Operator(
+        recursive_steps.parabolic_sar,
+        ("high", "low"),
+        state=recursive_steps.parabolic_state,
+        warm_up=_one_bar,
+        anchored=True,
+    ),
+}
+
+
+def _partial(
+    step: Callable[..., float],
+    state: Callable[..., steps.State],
+    *,
+    needs: int = 1,
+    minimum: int | None = None,
+    inputs: tuple[str, ...] = ("x",),
+    level: bool = False,
+) -> Operator:
+    """Return an operator of Qlib, known as soon as its window holds what it needs."""
+    window: tuple[Parameter, ...] = (
+        Parameter("window", minimum or needs),
+        *((Level("level"),) if level else ()),
+    )
+    return Operator(
+        step, inputs, window, state=state, warm_up=lambda _n, *_level: needs - 1, memory=_window_memory
+    )
+
+
+def _window_memory(n: int, *_level: float) -> int:
+    return n - 1
+
+
+def _answering(step: Callable[..., float], inputs: tuple[str, ...] = ("a", "b")) -> Operator:
+    return Operator(step, inputs, answers_unknown=True)
+
+
+_QLIB = {
+    "Mean": _partial(qlib_steps.qlib_mean, qlib_steps.sums_state),
+    "Sum": _partial(qlib_steps.qlib_sum, qlib_steps.sums_state),
+    "Var": _partial(qlib_steps.qlib_var, qlib_steps.sums_state, needs=2),
+    "Std": _partial(qlib_steps.qlib_std, qlib_steps.sums_state, needs=2),
+    "Count": Operator(
+        qlib_steps.qlib_count,
+        parameters=(Parameter("window"),),
+        state=qlib_steps.sums_state,
+        memory=_window_memory,
+        answers_unknown=True,
+    ),
+    "Max": _partial(qlib_windows.qlib_max, qlib_windows.kept_state),
+    "Min": _partial(qlib_windows.qlib_min, qlib_windows.kept_state),
+    "IdxMax": _partial(qlib_windows.qlib_idxmax, qlib_windows.kept_state),
+    "IdxMin": _partial(qlib_windows.qlib_idxmin, qlib_windows.kept_state),
+    "Quantile": _partial(qlib_windows.qlib_quantile, qlib_windows.ordered_state, level=True),
+    "Med": _partial(qlib_windows.qlib_med, qlib_windows.ordered_state),
+    "Rank": _partial(qlib_windows.qlib_rank, qlib_windows.kept_state),
+    "Mad": _partial(qlib_windows.qlib_mad, qlib_windows.kept_state),
+    "Skew": _partial(qlib_windows.qlib_skew, qlib_windows.kept_state, needs=3),
+    "Kurt": _partial(qlib_windows.qlib_kurt, qlib_windows.kept_state, needs=4),
+    "WMA": _partial(qlib_windows.qlib_wma, qlib_windows.kept_state),
+    "Slope": _partial(qlib_windows.qlib_slope, qlib_windows.kept_state, needs=2),
+    "Rsquare": _partial(qlib_windows.qlib_rsquare, qlib_windows.kept_state, needs=2),
+    "Resi": _partial(qlib_windows.qlib_resi, qlib_windows.kept_state, needs=2),
+    "Cov": _partial(qlib_windows.qlib_cov, qlib_windows.pairs_state, needs=2, inputs=("x", "y")),
+    "Corr": _partial(qlib_windows.qlib_corr, qlib_windows.pairs_state, needs=2, inputs=("x", "y")),
+    "EMA": Operator(
+        qlib_steps.qlib_ema,
+        parameters=(Parameter("window"),),
+        state=qlib_steps.qlib_ema_state,
+        memory=_qlib_ema_memory,
+    ),
+    "Gt": _answering(qlib_steps.qlib_gt),
+    "Ge": _answering(qlib_steps.qlib_ge),
+    "Lt": _answering(qlib_steps.qlib_lt),
+    "Le": _answering(qlib_steps.qlib_le),
+    "Eq": _answering(qlib_steps.qlib_eq),
+    "Ne": _answering(qlib_steps.qlib_ne),
+    "And": _answering(qlib_steps.qlib_and),
+    "Or": _answering(qlib_steps.qlib_or),
+    "Not": _answering(qlib_steps.qlib_not, ("x",)),
+    "If": _answering(qlib_steps.qlib_if, ("condition", "a", "b")),
+}
+"""Qlib's operators whose definitions are not ours. Those that are the same go by :data:`QLIB_NAMES`."""
+
+QLIB_NAMES = {
+    "Ref": "ref",
+    "Delta": "delta",
+    "Abs": "abs",
+    "Log": "log",
+    "Sign": "sign",
+    "Power": "power",
+    "Greater": "maximum",
+    "Less": "minimum",
+    "Add": "add",
+    "Sub": "subtract",
+    "Mul": "multiply",
+    "Div": "divide",
+}
+"""Qlib's names of operators that are ours as well."""
 
 OPERATORS: Catalog[Operator] = Catalog("operator")
 """Every operator by its name; extensions may add theirs."""
 
-for _name, _operator in (_ELEMENTWISE | _REMEMBERING).items():
+for _name, _operator in (_ELEMENTWISE | _REMEMBERING | _ANCHORED | _QLIB).items():
     OPERATORS.add(_name, _operator)

@@ -6,17 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from backtester_model_core.exceptions import ExpressionError
+from backtester_model_core.features.definition import Operator
 from backtester_model_core.features.expression import Call, Column, Constant, Expression
-from backtester_model_core.features.operators import OPERATORS, Operator
+from backtester_model_core.features.operators import OPERATORS
 
 
 @dataclass(frozen=True)
 class PlannedCall:
-    """One call of an operator: the places its inputs are read from, and its whole numbers of bars."""
+    """One call of an operator: the places its inputs are read from, and its parameters."""
 
     operator: Operator
     inputs: tuple[int, ...]
-    parameters: tuple[int, ...]
+    parameters: tuple[float, ...]
 
 
 @dataclass(frozen=True)

@@ -107,3 +107,52 @@ def maximum(a: float, b: float) -> float:
 def minimum(a: float, b: float) -> float:
     """Return the smaller; NaN when either is."""
     return a if a < b or math.isnan(a) else b
+
+
+def greater(a: float, b: float) -> float:
+    """Return 1 where the first is larger, else 0; NaN when either is."""
+    if a > b:
+        return 1.0
+    return 0.0 if a <= b else NAN
+
+
+def greater_equal(a: float, b: float) -> float:
+    """Return 1 where the first is not smaller, else 0; NaN when either is."""
+    if a >= b:
+        return 1.0
+    return 0.0 if a < b else NAN
+
+
+def equal(a: float, b: float) -> float:
+    """Return 1 where both are equal, else 0; NaN when either is."""
+    if a == b:
+        return 1.0
+    return NAN if math.isnan(a) or math.isnan(b) else 0.0
+
+
+def logical_and(a: float, b: float) -> float:
+    """Return 1 where neither is 0, else 0; NaN when either is."""
+    if math.isnan(a) or math.isnan(b):
+        return NAN
+    return 1.0 if a != 0.0 and b != 0.0 else 0.0
+
+
+def logical_or(a: float, b: float) -> float:
+    """Return 1 where either is not 0, else 0; NaN when either is."""
+    if math.isnan(a) or math.isnan(b):
+        return NAN
+    return 1.0 if a != 0.0 or b != 0.0 else 0.0
+
+
+def logical_not(x: float) -> float:
+    """Return 1 where it is 0, else 0; NaN for NaN."""
+    if x == 0.0:
+        return 1.0
+    return NAN if math.isnan(x) else 0.0
+
+
+def where(condition: float, a: float, b: float) -> float:
+    """Return the first where the condition is not 0, else the second; NaN where the condition is."""
+    if math.isnan(condition):
+        return NAN
+    return a if condition != 0.0 else b

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from backtester_model_core.config import FeaturesConfig
 from backtester_model_core.exceptions import ConfigError, ExpressionError
+from backtester_model_core.features.expansion import expand
 from backtester_model_core.features.expression import Column, Expression
 from backtester_model_core.features.parse import parse_expression
 from backtester_model_core.features.sets import feature_set
+
+logger = logging.getLogger(__name__)
 
 
 def resolve_features(
@@ -17,7 +21,7 @@ def resolve_features(
     """Return the features that a configuration means, in order, each with its name.
 
     Without ``feature_columns`` these are the columns of the sets, then the expressions. With it they are the
-    columns it names: of the sets, the expressions or the bars.
+    columns it names: of the sets, the expressions or the bars. Anchored ones are named in a log line.
 
     Args:
         config: The sets and the expressions.
@@ -41,6 +45,12 @@ def resolve_features(
         for column in sorted(expression.columns().difference(available)):
             unknown = ConfigError.unknown("column", column, available)
             raise ConfigError(f"The feature {name!r} = {expression}: {unknown}")
+    anchored = [name for name, expression in features.items() if expression.anchored]
+    if anchored:
+        logger.warning(
+            "These features depend on the first bar for ever, so live bars must begin where the backtest's do: %s",
+            ", ".join(anchored),
+        )
     return features
 
 
@@ -52,8 +62,12 @@ def _defined(config: FeaturesConfig, bar_columns: Sequence[str]) -> dict[str, Ex
         columns = feature_set(name)
         _claim(owners, columns, f"the feature set {name!r}")
         features |= columns
-    _claim(owners, config.expressions, "features.expressions")
-    for name, text in config.expressions.items():
+    try:
+        expressions = expand(config.expressions)
+    except ExpressionError as error:
+        raise ConfigError(f"features.expressions: {error}") from error
+    _claim(owners, expressions, "features.expressions")
+    for name, text in expressions.items():
         try:
             features[name] = parse_expression(text, columns=bar_columns)
         except ExpressionError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from backtester_model_core.catalog import Catalog
 from backtester_model_core.exceptions import ExpressionError
+from backtester_model_core.features.expansion import expand
 from backtester_model_core.features.expression import Expression
 from backtester_model_core.features.parse import parse_expression
 
@@ -17,6 +18,7 @@ from backtester_model_core.features.parse import parse_expression
 class FeatureSet:
     """Columns to compute together: a TOML file of ``name = "expression"`` lines, or the same as a mapping.
 
+    A name with a placeholder, such as ``ma_{n in 5, 10, 20}``, is one line for several columns: see :func:`expand`.
     Nothing is read before it is asked for.
     """
 
@@ -47,7 +49,7 @@ class FeatureSet:
         Raises:
             ExpressionError: For the first that cannot be read, with its name.
         """
-        return {name: _parse_named(name, text) for name, text in self.texts().items()}
+        return {name: _parse_named(name, text) for name, text in expand(self.texts()).items()}
 
 
 def _parse_named(name: str, text: str) -> Expression:
@@ -60,7 +62,8 @@ def _parse_named(name: str, text: str) -> Expression:
 FEATURE_SETS: Catalog[FeatureSet] = Catalog("feature set")
 """Every feature set by its name; extensions may add theirs."""
 
-FEATURE_SETS.add("basic", FeatureSet(Path(__file__).with_name("basic.toml")))
+for _name in ("basic", "technical", "alpha158", "alpha360"):
+    FEATURE_SETS.add(_name, FeatureSet(Path(__file__).with_name(f"{_name}.toml")))
 
 
 def feature_set(name: str) -> dict[str, Expression]:
