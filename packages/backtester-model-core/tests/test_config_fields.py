@@ -14,6 +14,7 @@ import pandas as pd
 import pydantic
 import pytest
 
+from backtester_model_core import steps
 from backtester_model_core.adapter import ModelFrameworkAdapter
 from backtester_model_core.config import ModelConfig, parse_config
 from backtester_model_core.exceptions import BacktesterModelError
@@ -130,6 +131,22 @@ def walked(config, bars):
     return walk_forward(config, bars())
 
 
+def asked_of_features(config, bars):
+    """Return what the features' computation is asked for: how it computes changes no value of it."""
+    asked = {}
+
+    def recording(expressions, panel, **options):
+        asked.update(options)
+        return honest(expressions, panel, **options)
+
+    honest, steps.evaluate = steps.evaluate, recording
+    try:
+        walk_forward(config, bars())
+    finally:
+        steps.evaluate = honest
+    return asked
+
+
 def cross_validated(config, bars):
     return create_model(config).cross_validate(bars())
 
@@ -244,6 +261,8 @@ SCENARIOS: dict[str, Scenario] = {
     "features.expressions": Scenario(
         {"r1": "close / ref(close, 1) - 1"}, {"r1": "close / ref(close, 2) - 1"}, expected
     ),
+    "features.engine": Scenario("auto", "python", lambda asked: asked["engine"], run=asked_of_features),
+    "features.n_threads": Scenario(1, 2, lambda asked: asked["n_threads"], run=asked_of_features),
     "label.kind": Scenario(None, "falling", outcome),
     "label.entry": Scenario("open", "close", outcome, given={"label": {"exit": "close"}}),
     "label.exit": Scenario("open", "close", label_end),
