@@ -65,13 +65,15 @@ def demo(session: nox.Session) -> None:
 @nox.parametrize("part", [nox.param(name, id=name) for name in (*PACKAGES, "workflows")])
 def tests(session: nox.Session, part: str) -> None:
     """Test each package in an environment of its own (the core with no adapter), then all together."""
+    folders = ["tests"] if part == "workflows" else [f"{PACKAGES[part]}/src", f"{PACKAGES[part]}/tests"]
     if part == "core":
         install_packages(session, CORE_TESTS, tools=CORE_TOOLS)
     elif part == "sklearn":
-        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov"])
+        # An independent purging to compare with; it needs scikit-learn, which the core's environment must not have.
+        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov", "purgedcv"])
+        folders.append(f"{PACKAGES['core']}/tests/test_splits_oracle.py")
     else:
         install_packages(session, *WORKSPACE)
-    folders = ["tests"] if part == "workflows" else [f"{PACKAGES[part]}/src", f"{PACKAGES[part]}/tests"]
     arguments = ["--doctest-modules", *folders]
     if part in {"core", "sklearn"} and not session.posargs:
         arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
@@ -81,7 +83,7 @@ def tests(session: nox.Session, part: str) -> None:
 @nox.session
 def tests_oldest(session: nox.Session) -> None:
     """Test the core with the oldest versions that its metadata allow."""
-    install_packages(session, CORE_TESTS, constraints="constraints-oldest.txt")
+    install_packages(session, CORE_TESTS, tools=CORE_TOOLS, constraints="constraints-oldest.txt")
     run_pytest(session, f"{PACKAGES['core']}/tests")
 
 
@@ -140,7 +142,7 @@ def dist(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks, or those that are named first: nox -s bench -- features --help."""
+    """Run the benchmarks, or those that are named first: nox -s bench -- walkforward --help."""
     paths = sorted(Path("benchmarks").glob("*.py"))
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
     named = [name for name in session.posargs if name in scripts]

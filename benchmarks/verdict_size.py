@@ -48,6 +48,8 @@ TEST = 63
 BAND = 0.43
 """Deviations within which a return counts as neither up nor down: a third of them."""
 BARS_PER_YEAR = 252
+MIN_GATE_HORIZONS = 30
+"""Scored horizons below which a walk-forward keeps its gate shut."""
 
 
 @dataclass(frozen=True)
@@ -160,16 +162,19 @@ def walk_forward(features: Floats, outcome: Floats, horizon: int) -> OutOfSample
 
 
 def gate_opened(rows: OutOfSample, horizon: int) -> bool:
-    """Return whether the gate opens at any window, for as many windows as there are."""
+    """Return whether the gate of a walk-forward opens at any window, for as many windows as are planned."""
     starts = range(FIRST_TRAIN + TEST, int(rows.time[-1]) + 1, TEST)
     series = skill_series(rows.time, **rows.forecasts)
-    for done, start in enumerate(starts, start=1):
+    for start in starts:
         known = series.decision_time + 1 + horizon <= start
+        n_scored = int(known.sum())
+        if n_scored < MIN_GATE_HORIZONS * horizon:
+            continue
         # The mean over symbols of a time does not change as time goes on, and is its own product with one.
         z = gate_statistic(
             series.decision_time[known], outcome=series.g[known], forecast=1.0, baseline=0.0, horizon=horizon
         )
-        if gate_opens(z, windows_done=done, planned_windows=len(starts)):
+        if gate_opens(z, windows_done=n_scored / TEST, planned_windows=len(starts)):
             return True
     return False
 

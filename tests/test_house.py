@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from backtester_model_core import exceptions
 from backtester_model_core.exceptions import BacktesterModelError
@@ -93,6 +94,25 @@ def test_pre_commit_formats_with_the_version_that_lint_checks_with() -> None:
 
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(constraints: str) -> dict[str, str]:
+    """Return the exact version that a constraints file gives each distribution."""
+    lines = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / constraints).read_text(), re.MULTILINE)
+    return {canonical(name): pin for name, pin in lines}
+
+
+def test_the_oldest_tested_versions_are_the_lower_bounds_of_the_core() -> None:
+    project = pyproject(ROOT / "packages/backtester-model-core")["project"]
+    needs = [
+        *project["dependencies"],
+        *(need for extra in project["optional-dependencies"].values() for need in extra),
+    ]
+
+    bounds = {canonical(need.name): str(need.specifier) for need in map(Requirement, needs)}
+
+    oldest = {name: Version(pin) for name, pin in pins("constraints-oldest.txt").items() if name in bounds}
+    assert oldest == {name: Version(bound.removeprefix(">=")) for name, bound in bounds.items()}
 
 
 def test_the_licence_of_every_dependency_was_checked_at_its_tested_version() -> None:

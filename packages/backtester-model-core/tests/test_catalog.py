@@ -42,9 +42,9 @@ def test_an_empty_catalog_says_that_there_is_nothing():
 
 def test_adding_the_same_thing_again_changes_nothing():
     colours: Catalog[str] = Catalog("colour")
-    colours.add("sky", "blue", source="first")
-    colours.add("sky", "blue", source="second")
 
+    assert colours.add("sky", "blue", source="first") is True
+    assert colours.add("sky", "blue", source="second") is False
     assert len(colours) == 1
     assert colours.source("sky") == "first"
 
@@ -69,3 +69,27 @@ def test_a_discarded_name_is_free_again():
 
     assert colours["sky"] == "black"
     assert colours.source("sky") == "night"
+
+
+def test_who_brings_names_late_is_asked_before_a_name_is_unknown(monkeypatch):
+    colours: Catalog[str] = Catalog("colour")
+    monkeypatch.setattr(Catalog, "late", lambda: colours.add("sky", "blue"))
+
+    assert colours["sky"] == "blue"
+    assert "grass" not in colours
+
+
+def test_names_that_are_there_wait_for_nobody(monkeypatch):
+    colours: Catalog[str] = Catalog("colour")
+    colours.add("sky", "blue")
+    monkeypatch.setattr(Catalog, "late", lambda: pytest.fail("asked for a name that is there"))
+
+    assert colours["sky"] == "blue"
+    assert "sky" in colours
+
+
+def test_a_catalog_alone_needs_nobody(monkeypatch):
+    monkeypatch.setattr(Catalog, "late", None)
+
+    with pytest.raises(ConfigError, match="Unknown colour"):
+        Catalog("colour")["sky"]

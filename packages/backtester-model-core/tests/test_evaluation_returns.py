@@ -343,8 +343,8 @@ class Account:
         """Pay interest, borrowing and fees for the bar that begins at a session's open."""
         costs = self.case.costs
         short = sum(-n * self.price(i, session) for i, n in enumerate(self.shares) if n < 0)
-        self.cash += self.cash * costs.risk_free_rate / costs.bars_per_year
-        self.cash -= short * costs.borrow_rate / costs.bars_per_year + costs.one_way * traded
+        self.cash += self.cash * costs.risk_free_rate / costs.year
+        self.cash -= short * costs.borrow_rate / costs.year + costs.one_way * traded
 
 
 @settings(max_examples=150)

@@ -168,6 +168,20 @@ def test_missing_purge_is_found_by_the_cut_after_a_boundary(linear_config, monke
     assert find_walk_forward_leaks(linear_config, random_bars(250))
 
 
+@pytest.mark.parametrize("bar_stamp", ["open", "close"])
+def test_missing_purge_of_two_bars_is_found_however_bars_are_stamped(linear_config, monkeypatch, bar_stamp):
+    def two_bars_late(known_at, label_end, **sizes):
+        return engine_windows(known_at, label_end - np.timedelta64(2, "D"), **sizes)
+
+    engine_windows = engine.walk_forward_windows
+    stamped = linear_config.data_config.model_copy(update={"bar_stamp": bar_stamp})
+    config = linear_config.model_copy(update={"data_config": stamped})
+
+    assert find_walk_forward_leaks(config, random_bars(250, frequency="D")) == []
+    monkeypatch.setattr(engine, "walk_forward_windows", two_bars_late)
+    assert find_walk_forward_leaks(config, random_bars(250, frequency="D"))
+
+
 class ScaledByEverything:
     """An extension that standardises the features by all rows, later ones too."""
 

@@ -208,14 +208,17 @@ def test_without_label_ends_there_is_no_inner_split(linear_config):
     assert model.policy.residuals is None
 
 
-def test_validation_split_that_leaves_nothing_is_refused(linear_config):
+def test_residuals_that_cannot_be_measured_cost_the_residuals_and_not_the_model(linear_config, caplog):
     config = linear_config.model_copy(
         update={"model_type": "regression", "validation_split": 0.99, "prediction_horizon": 20}
     )
     model = create_model(config)
 
-    with pytest.raises(TrainingError, match=r"validation_split 0\.99 leaves no training rows"):
-        model.train_dataset(model.prepare(random_bars(60)))
+    model.train_dataset(model.prepare(random_bars(60)))
+
+    assert model.is_trained
+    assert model.policy.residuals is None
+    assert "validation_split 0.99 leaves no training rows" in caplog.text
 
 
 class EarlyStopper(EchoAdapter):
@@ -242,6 +245,15 @@ def test_adapter_that_stops_early_gets_later_purged_rows(own_plugins, bars):
 
     assert model.report.n_validation == 33
     assert model.report.n_rows == 136 - 2
+
+
+def test_early_stopping_with_nothing_left_to_train_on_is_refused(own_plugins, linear_config):
+    own_plugins.register_adapter("early", EarlyStopper)
+    changes = {"framework": "early", "validation_split": 0.99, "prediction_horizon": 20}
+    model = create_model(linear_config.model_copy(update=changes))
+
+    with pytest.raises(TrainingError, match=r"validation_split 0\.99 leaves no training rows"):
+        model.train_dataset(model.prepare(random_bars(60)))
 
 
 # -- predict ------------------------------------------------------------------------------------------------------
@@ -370,6 +382,33 @@ def test_every_step_goes_through_its_hook(linear_config, own_plugins, bars):
     trained(linear_config, bars).generate_signals(bars)
 
     assert recorder.steps == ["prepare", "train", "prepare", "predict", "signal"]
+
+
+class SeesBars:
+    """An extension that remembers the bars its hooks were given."""
+
+    def __init__(self):
+        self.seen = []
+
+    @hookimpl(wrapper=True)
+    def backtester_prepare(self, model, data):
+        self.seen.append(data)
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def backtester_signal(self, model, data, prediction):
+        self.seen.append(data)
+        return (yield)
+
+
+def test_hooks_are_given_checked_bars_whatever_the_caller_has(linear_config, own_plugins, bars):
+    sees = SeesBars()
+    model = trained(linear_config, bars)
+    own_plugins.register_extension("sees", sees)
+
+    model.generate_signals(bars.rename(columns=str.title))
+
+    assert [list(data.columns[:4]) for data in sees.seen] == [["open", "high", "low", "close"]] * 2
 
 
 class LastReturn(BaseModel):

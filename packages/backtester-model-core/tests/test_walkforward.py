@@ -10,10 +10,12 @@ import pytest
 
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError, PluginError, RunError, SplitError, TrainingError
+from backtester_model_core.factory import create_model
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.plugins import Plugins, use_plugins
 from backtester_model_core.testing import EchoAdapter, EchoModelConfig, random_bars, random_panel
-from backtester_model_core.walkforward import walk_forward
+from backtester_model_core.walkforward import plan_windows, second_pass, walk_forward
+from backtester_model_core.walkforward.blocks import serve_window
 
 
 @pytest.fixture
@@ -165,6 +167,22 @@ class DropsRows:
         return signals[signals["signal"] == "LONG"]
 
 
+class TurnsRows:
+    """An extension that gives the signals of other bars."""
+
+    @hookimpl(wrapper=True)
+    def backtester_signal(self, model, data, prediction):
+        signals = yield
+        return signals.iloc[::-1]
+
+
+def test_extension_that_turns_signals_round_is_refused(own_plugins, linear_config, bars):
+    own_plugins.register_extension("turns", TurnsRows())
+
+    with pytest.raises(PluginError, match="An extension that wraps backtester_signal is at fault"):
+        walk_forward(linear_config, bars)
+
+
 def test_extension_that_drops_signals_is_refused(own_plugins, linear_config, bars):
     own_plugins.register_extension("drops", DropsRows())
 
@@ -254,6 +272,19 @@ def test_other_data_or_other_code_is_another_entry(own_plugins, linear_config, b
     walk_forward(linear_config, bars, out=tmp_path)
 
     assert len(list((tmp_path / "entries").iterdir())) == 15
+
+
+def test_renamed_symbol_is_another_entry_for_models_of_one_symbol(linear_config, tmp_path):
+    config = changed(linear_config, pooling="per_symbol")
+    panel = random_panel(2, 260)
+    walk_forward(config, panel, out=tmp_path)
+
+    renamed = walk_forward(
+        config, panel.rename(index={"S000": "T000"}, level="symbol").sort_index(), out=tmp_path
+    )
+
+    assert set(renamed.signals.index.get_level_values("symbol")) == {"T000", "S001"}
+    assert len(list((tmp_path / "entries").iterdir())) == 8
 
 
 def test_threshold_changes_use_finished_windows_again(linear_config, bars, tmp_path):
@@ -397,6 +428,38 @@ def test_gate_blocks_noise_warns_or_stays_out_of_it(linear_config, bars):
     assert acted["warn"] == acted["off"] > 0
 
 
+def test_gate_stays_shut_until_thirty_horizons_are_scored(linear_config):
+    bars = random_bars(600, seed=3, momentum=0.9)
+    config = changed(
+        linear_config,
+        validation={"train_size": 120, "test_size": 5},
+        gate={"mode": "block", "planned_windows": 1},
+    )
+
+    result = walk_forward(config, bars)
+    first_open = result.windows["gate_open"].to_numpy().argmax()
+
+    # six windows of five have 30 rows, of which two labels are not known at the next fit
+    assert first_open == 7
+
+
+def test_latest_known_residuals_are_the_latest_of_all_symbols(linear_config):
+    config = changed(linear_config, model_type="regression", pooling="per_symbol")
+    panel = random_panel(12, 400)
+    model = create_model(config)
+    dataset = model.prepare(panel)
+    windows = plan_windows(config, dataset)
+    block = serve_window(model, dataset, windows[0], measure_residuals=True)
+    turned = block.inner.take(np.arange(len(block.inner))[::-1])
+    policies = [
+        second_pass._policy(model, windows[1], block, [], [rows], may_trade=True)
+        for rows in (block.inner, turned)
+    ]
+
+    assert not (np.diff(block.inner.known_at) >= np.timedelta64(0)).all()
+    np.testing.assert_array_equal(*(policy.residuals.sorted_sizes for policy in policies))
+
+
 def test_blocked_signals_say_no_skill(linear_config, bars):
     result = walk_forward(changed(linear_config, gate={"mode": "block"}), bars)
 
@@ -468,3 +531,21 @@ def test_events_are_logged_through_the_injected_logger(linear_config, bars, capl
         walk_forward(linear_config, bars, logger=logging.getLogger("mine"))
 
     assert caplog.text.count("trained") == 5
+
+
+def test_bars_in_a_year_are_counted_where_they_are_not_given(linear_config):
+    hourly = random_bars(400, seed=1, frequency="h")
+
+    counted = walk_forward(linear_config, hourly)
+    given = walk_forward(changed(linear_config, costs={"bars_per_year": 252.0}), hourly)
+
+    assert counted.config.costs.bars_per_year == pytest.approx(365.25 * 24, rel=1e-3)
+    assert given.config.costs.bars_per_year == 252.0
+
+
+def test_notes_of_the_bars_say_what_and_where(linear_config, bars):
+    noted = bars.assign(**{"Adj Close": bars["close"]})
+
+    notes = walk_forward(linear_config, noted).bars_notes
+
+    assert any("adj_close" in note for note in notes)

@@ -7,8 +7,6 @@ Example:
     >>> print(result.verdict.sentence)                                        # doctest: +SKIP
 """
 
-from importlib.metadata import version
-
 from backtester_model_core.adapter import ModelFrameworkAdapter
 from backtester_model_core.bars import check_bars, examine_bars
 from backtester_model_core.config import DataConfig, ModelConfig
@@ -20,8 +18,6 @@ from backtester_model_core.model import AdapterModel, BaseModel
 from backtester_model_core.signals import ModelSignal, ModelSignalType, SignalPolicy, signal_records
 from backtester_model_core.sources import DataRetrieval
 from backtester_model_core.walkforward import WalkForwardResult, walk_forward
-
-__version__ = version("backtester-model-core")
 
 __all__ = [
     "AdapterModel",
@@ -48,3 +44,12 @@ __all__ = [
     "signal_records",
     "walk_forward",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """Look up ``__version__`` when somebody asks: package metadata takes longer to import than the whole core."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("backtester-model-core")

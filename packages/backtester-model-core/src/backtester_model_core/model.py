@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.bars import check_bars
 from backtester_model_core.bars.panel import SINGLE_SYMBOL, utc_stamps
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
@@ -83,7 +84,7 @@ class BaseModel(ABC):
         Raises:
             BarsError: When the bars must be refused.
         """
-        return self.hooks.backtester_prepare(model=self, data=data)
+        return self.hooks.backtester_prepare(model=self, data=check_bars(data))
 
     def prepare_data(self, data: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series[float]]:
         """Turn bars into (features, target), only the rows that may be trained on.
@@ -133,7 +134,7 @@ class BaseModel(ABC):
             self._train(*self._inner_split(dataset))
         else:
             if splits and measure_residuals and self.classes is None:
-                self.inner = self._inner_forecasts(*self._inner_split(dataset))
+                self.inner = self._measured(dataset)
             self._train(dataset, None)
         residuals = None if self.inner is None else residuals_of(self.inner)
         self.policy = SignalPolicy.of(self.config, baseline=self.baseline, residuals=residuals)
@@ -156,9 +157,10 @@ class BaseModel(ABC):
         """Give one signal for every bar, NEUTRAL with a reason where the model says nothing."""
         if not self.is_trained:
             raise NotTrainedError.before(self.config.model_name, "give signals")
-        dataset = self.prepare(data)
+        bars = check_bars(data)
+        dataset = self.prepare(bars)
         prediction = replace(self.predict_distribution(dataset.features), scale=dataset.scale)
-        return self.signal(data, prediction)
+        return self.signal(bars, prediction)
 
     def signal(self, data: pd.DataFrame, prediction: Prediction) -> SignalFrame:
         """Turn predictions into signals by the model's policy."""
@@ -212,6 +214,14 @@ class BaseModel(ABC):
     def _uses_validation(self) -> bool:
         """Say whether training wants later rows to stop early by."""
         return False
+
+    def _measured(self, dataset: Dataset) -> Dataset | None:
+        """Forecast the tail by a model of the head; ``None``, logged, where that cannot be trained."""
+        try:
+            return self._inner_forecasts(*self._inner_split(dataset))
+        except TrainingError as error:
+            self.logger.warning("%s: no residuals were measured: %s", self.config.model_name, error)
+            return None
 
     def _inner_split(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
         known = learnable_rows(dataset)

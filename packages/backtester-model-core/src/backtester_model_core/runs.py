@@ -252,7 +252,7 @@ def _place_of(thing: Any) -> Path:
     """Return the file that makes a thing, or the folder of its whole package."""
     try:
         source = inspect.getsourcefile(thing)
-    except TypeError:
+    except (OSError, TypeError):
         source = None
     if source is None:
         return Path("nowhere")

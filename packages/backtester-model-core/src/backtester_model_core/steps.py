@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.bars import Panel, check_bars
+from backtester_model_core.bars import Panel
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
 from backtester_model_core.exceptions import (
@@ -86,16 +86,15 @@ class CoreSteps:
         return model.policy.signals(prediction)
 
 
-def prepare_dataset(config: ModelConfig, data: pd.DataFrame) -> Dataset:
+def prepare_dataset(config: ModelConfig, bars: pd.DataFrame) -> Dataset:
     """Compute the features and labels of every bar.
 
     Rows with less than ``lookback_period`` bars of their symbol's history have no features: they are NaN, as
     every expression is in its warm-up.
 
     Raises:
-        BarsError: When the bars must be refused, or are too few for one label.
+        BarsError: When the bars are too few for one label.
     """
-    bars = check_bars(data)
     _require_enough_rows(bars, config)
     stamps = config.data_config
     panel = Panel.of(bars, bar_stamp=stamps.bar_stamp, frequency=stamps.frequency)

@@ -39,6 +39,11 @@ class BarsNote:
     count: int = 1
     first: str | None = None
 
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.symbol, self.column) if part)
+        first = f", first at {self.first}" if self.first else ""
+        return f"{where + ': ' if where else ''}{self.message} ({self.count} x{first})"
+
 
 @dataclass(frozen=True)
 class Spot:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pydantic
 
 from backtester_model_core.config.model import ModelConfig
-from backtester_model_core.exceptions import ConfigError, MissingExtraError, nearest
+from backtester_model_core.exceptions import MAX_FAULTS_SHOWN, ConfigError, MissingExtraError, nearest
 
 if TYPE_CHECKING:
     import yaml
@@ -31,15 +31,17 @@ def parse_config(config_class: type[ConfigT], values: Mapping[str, Any]) -> Conf
     """Validate a mapping as one configuration class.
 
     Raises:
-        ConfigError: With one line for each key at fault and the nearest valid name.
+        ConfigError: With one line for each key at fault and the nearest valid name; all are counted, twenty shown.
     """
     try:
         return config_class.model_validate(dict(values))
     except pydantic.ValidationError as error:
-        lines = [_explain(config_class, fault) for fault in error.errors(include_url=False)]
-        plural = "s" if len(lines) != 1 else ""
-        header = f"{len(lines)} fault{plural} in the {config_class.__name__}:"
-        raise ConfigError("\n".join([header, *(f"  - {line}" for line in lines)])) from error
+        found = error.errors(include_url=False)
+        lines = [f"{len(found)} fault{'s' if len(found) != 1 else ''} in the {config_class.__name__}:"]
+        lines += [f"  - {_explain(config_class, fault)}" for fault in found[:MAX_FAULTS_SHOWN]]
+        if len(found) > MAX_FAULTS_SHOWN:
+            lines.append(f"  (and {len(found) - MAX_FAULTS_SHOWN:,} more)")
+        raise ConfigError("\n".join(lines)) from error
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
@@ -144,7 +146,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 
 _SHORT = Repr()
-_SHORT.maxlevel = 2
+_SHORT.maxlevel = 1
 _SHORT.maxstring = _SHORT.maxother = 60
 
 

@@ -38,7 +38,7 @@ def _date_as_text(value: Any) -> Any:
 
 Size = Annotated[int | str, pydantic.BeforeValidator(_check_size)]
 Span = Annotated[str, pydantic.BeforeValidator(_check_span)]
-Moment = Annotated[str, pydantic.BeforeValidator(_date_as_text)]
+Moment = Annotated[str, pydantic.BeforeValidator(_date_as_text), pydantic.Field(max_length=64)]
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=100)]
 
 
@@ -46,7 +46,7 @@ class Group(pydantic.BaseModel):
     """A frozen group of fields that refuses unknown keys."""
 
     model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
     )
 
 
@@ -56,11 +56,11 @@ class DataConfig(Group):
     source: Name = pydantic.Field(
         default="auto", description="Name of a registered data source; 'auto' goes by the file's ending."
     )
-    path: str | None = pydantic.Field(
+    path: Annotated[str, pydantic.Field(min_length=1, max_length=4096)] | None = pydantic.Field(
         default=None, description="File to read, for the sources that read one."
     )
-    symbols: tuple[Name, ...] | None = pydantic.Field(
-        default=None, description="Symbols to keep; all when not given."
+    symbols: Annotated[tuple[Name, ...], pydantic.Field(min_length=1, max_length=100_000)] | None = (
+        pydantic.Field(default=None, description="Symbols to keep; all when not given.")
     )
     start: Moment | None = pydantic.Field(
         default=None, description="First bar to keep, as an ISO date or timestamp."
@@ -149,8 +149,9 @@ class LabelConfig(Group):
 class ValidationConfig(Group):
     """How the walk-forward moves: window sizes in sessions (distinct bar times) or time spans."""
 
-    scheme: Literal["expanding", "rolling"] = pydantic.Field(
-        default="expanding", description="Whether a training window keeps its first row or its length."
+    scheme: Literal["expanding", "anchored", "rolling"] = pydantic.Field(
+        default="expanding",
+        description="Whether a training window keeps its first row (expanding, or anchored) or its length (rolling).",
     )
     train_size: Size | None = pydantic.Field(
         default=None,
@@ -194,8 +195,14 @@ class CostsConfig(Group):
     risk_free_rate: float = pydantic.Field(
         default=0.0, ge=-1, le=10, description="Yearly rate earned on cash."
     )
-    bars_per_year: float = pydantic.Field(
-        default=252.0, gt=0, le=1e7, description="Bars in a year, for yearly rates and ratios."
+    bars_per_year: float | None = pydantic.Field(
+        default=None,
+        gt=0,
+        le=1e7,
+        description=(
+            "Bars in a year, for yearly rates and ratios; a walk-forward counts its bars' sessions when not given, "
+            "and 252 holds elsewhere."
+        ),
     )
     rebalance: Literal["every_bar", "on_change"] = pydantic.Field(
         default="on_change",
@@ -208,6 +215,11 @@ class CostsConfig(Group):
             "overlapping tranches."
         ),
     )
+
+    @property
+    def year(self) -> float:
+        """Bars in a year."""
+        return 252.0 if self.bars_per_year is None else self.bars_per_year
 
     @property
     def one_way(self) -> float:

@@ -21,7 +21,7 @@ class ModelConfig(pydantic.BaseModel):
     """What every model has; each adapter's configuration class adds its own fields."""
 
     model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
     )
 
     model_name: str = pydantic.Field(

@@ -23,7 +23,7 @@ def gate_statistic(
     return estimate_mean(series.g, horizon=horizon).t
 
 
-def gate_threshold(windows_done: int, *, planned_windows: int) -> float:
+def gate_threshold(windows_done: float, *, planned_windows: int) -> float:
     """Return 1.96·√max(1, K/k), the boundary of O'Brien & Fleming (1979); infinite before the first window.
 
     By the reflection principle noise crosses it in at most 2·2.5 % of runs over the K planned windows.
@@ -31,6 +31,6 @@ def gate_threshold(windows_done: int, *, planned_windows: int) -> float:
     return 1.96 * sqrt(max(1.0, planned_windows / windows_done)) if windows_done > 0 else float("inf")
 
 
-def gate_opens(z: float, *, windows_done: int, planned_windows: int) -> bool:
+def gate_opens(z: float, *, windows_done: float, planned_windows: int) -> bool:
     """Return whether z reaches the threshold; an undefined z (NaN) never does."""
     return z >= gate_threshold(windows_done, planned_windows=planned_windows)

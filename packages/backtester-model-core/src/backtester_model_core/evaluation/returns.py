@@ -135,7 +135,7 @@ def return_metrics(path: ReturnPath, *, costs: CostsConfig, n_trials: int = 1) -
     net, n = path.net, len(path.net)
     if n == 0:
         return {"n": 0} | dict.fromkeys(RETURN_FIGURES, NAN)
-    year = costs.bars_per_year
+    year = costs.year
     excess = net - costs.risk_free_rate / year
     volatility = float(excess.std(ddof=1)) * year**0.5 if n > 1 else NAN
     value = np.concatenate([[1.0], path.equity])
@@ -178,8 +178,8 @@ def _targets(weights: FloatArray, *, delisted: BoolArray, depth: int) -> FloatAr
 
 def _follow(targets: FloatArray, *, bars: _Bars, costs: CostsConfig) -> ReturnPath:
     """Walk through the sessions; names as in the formulas of the module."""
-    interest = costs.risk_free_rate / costs.bars_per_year
-    borrow = costs.borrow_rate / costs.bars_per_year
+    interest = costs.risk_free_rate / costs.year
+    borrow = costs.borrow_rate / costs.year
     one_way, restores = costs.one_way, costs.rebalance == "every_bar"
     n_bars, n_symbols = bars.earned.shape
     gross, cost, turnover = np.zeros(n_bars), np.zeros(n_bars), np.zeros(n_bars)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ADAPTERS_GROUP = "backtester_model.adapters"
 EXTENSIONS_GROUP = "backtester_model.extensions"
@@ -63,6 +65,8 @@ def installed_plugins(
         environ: Where the block and allow lists are read from.
     """
     group = ADAPTERS_GROUP if kind == "adapter" else EXTENSIONS_GROUP
+    from importlib.metadata import entry_points  # here, because it takes longer to import than the whole core
+
     entries = sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value))
     listed = [(_unless_blocked(_describe(entry, kind), environ), entry) for entry in entries]
     claims: dict[str, list[str]] = {}

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
-from importlib.metadata import EntryPoint
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
 from backtester_model_core.adapter import API_LEVEL, ModelFrameworkAdapter
-from backtester_model_core.catalog import CORE
+from backtester_model_core.catalog import CORE, Catalog
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import (
     AdapterNotFoundError,
@@ -28,6 +27,9 @@ from backtester_model_core.plugins.installed import FIRST_PARTY, PluginInfo, ins
 from backtester_model_core.plugins.registry import Additions, Registry
 from backtester_model_core.runs import digest_of_code
 from backtester_model_core.steps import CoreSteps
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +58,12 @@ class Plugins:
         self._infos: dict[tuple[str, str], PluginInfo] = {}
         self._scoped: dict[tuple[str, str], pluggy.HookCaller] = {}
         if discover:
-            self._list_adapters()
-            self._load_extensions()
+            self.discover()
+
+    def discover(self) -> None:
+        """Look at the installed distributions: list their adapters, load their extensions."""
+        self._list_adapters()
+        self._load_extensions()
 
     # -- what is here -------------------------------------------------------------------------------------------
 
@@ -175,10 +181,26 @@ class Plugins:
             self._scoped[key] = self._manager.subset_hook_caller(hook, others)
         return self._scoped[key]
 
-    def version_of(self, framework: str) -> str:
-        """Return the version of the distribution that answers for a framework; empty for one made in code."""
+    def versions(self, framework: str) -> list[str]:
+        """Name what a framework's results depend on: its distribution and what that and the core need, as installed."""
+        from importlib.metadata import PackageNotFoundError, requires, version
+
         infos = [info for info in self._infos.values() if info.kind == "adapter" and info.is_usable]
-        return next((info.version for info in infos if info.name == framework), "")
+        owners = [CORE, *(info.distribution for info in infos if info.name == framework)]
+        found: dict[str, str] = {}
+        for owner in owners:
+            try:
+                needed = [re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0] for text in requires(owner) or []]
+            except (
+                PackageNotFoundError
+            ):  # registered in code: its source is digested, and it needs what the core needs
+                continue
+            for name in [owner, *needed]:
+                try:
+                    found[name] = version(name)
+                except PackageNotFoundError:  # an extra that is not installed
+                    continue
+        return sorted(f"{name} {number}" for name, number in found.items())
 
     def sources(self) -> list[str]:
         """Name what may change a result: every extension in force, with its version and a digest of its code."""
@@ -211,6 +233,8 @@ class Plugins:
 
     def _register(self, plugin: Any, *, name: str, source: str) -> None:
         """Register one plugin whole, or not at all."""
+        if self._manager.has_plugin(name):
+            raise PluginError(f"The plugin name {name!r} of {source} is taken. Give it another name.")
         try:
             with _staying_alive(), self._registry.adding_for(source) as additions:
                 self._manager.register(plugin, name=name)
@@ -274,17 +298,21 @@ class _ScopedHooks:
         return self._plugins.call(self._framework, hook)
 
 
-@lru_cache(maxsize=1)
-def _discovered() -> Plugins:
-    return Plugins()
-
-
+_found: list[Plugins] = []
 _override: list[Plugins] = []
 
 
 def plugins() -> Plugins:
     """Return the process's plugins, discovered at the first call. Models ask for them and never hold them."""
-    return _override[-1] if _override else _discovered()
+    if _override:
+        return _override[-1]
+    if not _found:
+        _found.append(Plugins(discover=False))  # there already when an extension that is loaded asks for it
+        _found[0].discover()
+    return _found[0]
+
+
+Catalog.late = plugins
 
 
 @contextmanager

@@ -61,7 +61,5 @@ class Registry:
             catalog.discard(name)
 
     def _add(self, catalog: Catalog[Any], name: str, thing: Any) -> None:
-        is_new = name not in catalog
-        catalog.add(name, thing, source=self._source)
-        if is_new:
+        if catalog.add(name, thing, source=self._source):
             self._added.append((catalog, name))

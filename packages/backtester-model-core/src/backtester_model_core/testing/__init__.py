@@ -1,24 +1,74 @@
-"""For authors: an adapter that shows how, bars that repeat, proofs against look-ahead, and the adapter contract."""
+"""For authors: an adapter that shows how, bars that repeat, checks against look-ahead, and the adapter contract."""
 
-from backtester_model_core.testing.contract import AdapterContract
-from backtester_model_core.testing.echo import EchoAdapter, EchoModelConfig
-from backtester_model_core.testing.lookahead import (
+from backtester_model_core.testing.checks import (
+    CHECKS,
     Leak,
+    coin_toss_score,
+    feature_values,
+    find_blind_checks,
+    find_early_fills,
+    find_fit_leaks,
+    find_fit_time_leaks,
+    find_fold_leaks,
     find_future_leaks,
+    find_label_leaks,
+    find_missed_edge,
+    find_monitoring_leaks,
+    find_order_leaks,
+    find_skill_on_noise,
+    find_stream_leaks,
+    find_survivorship,
+    find_symbol_leaks,
+    find_target_leaks,
     find_truncation_leaks,
     find_walk_forward_leaks,
+    find_warm_up_leaks,
+    find_window_leaks,
+    fit_model,
+    follow_weights,
+    label_values,
+    memory_of,
+    random_walk_score,
+    recording_fits,
 )
+from backtester_model_core.testing.contract import AdapterContract
+from backtester_model_core.testing.echo import EchoAdapter, EchoModelConfig
 from backtester_model_core.testing.samples import random_bars, random_panel, synthetic_rows
 
 __all__ = [
+    "CHECKS",
     "AdapterContract",
     "EchoAdapter",
     "EchoModelConfig",
     "Leak",
+    "coin_toss_score",
+    "feature_values",
+    "find_blind_checks",
+    "find_early_fills",
+    "find_fit_leaks",
+    "find_fit_time_leaks",
+    "find_fold_leaks",
     "find_future_leaks",
+    "find_label_leaks",
+    "find_missed_edge",
+    "find_monitoring_leaks",
+    "find_order_leaks",
+    "find_skill_on_noise",
+    "find_stream_leaks",
+    "find_survivorship",
+    "find_symbol_leaks",
+    "find_target_leaks",
     "find_truncation_leaks",
     "find_walk_forward_leaks",
+    "find_warm_up_leaks",
+    "find_window_leaks",
+    "fit_model",
+    "follow_weights",
+    "label_values",
+    "memory_of",
     "random_bars",
     "random_panel",
+    "random_walk_score",
+    "recording_fits",
     "synthetic_rows",
 ]

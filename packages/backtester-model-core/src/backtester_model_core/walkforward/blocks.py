@@ -62,8 +62,8 @@ class ScoredRows:
     def __len__(self) -> int:
         return len(self.forecast)
 
-    def take(self, rows: BoolArray) -> ScoredRows:
-        """Return the rows of a mask."""
+    def take(self, rows: BoolArray | IntArray) -> ScoredRows:
+        """Return the given rows, as positions or as a mask."""
         return ScoredRows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def known_by(self, instant: np.datetime64) -> ScoredRows:
@@ -240,7 +240,8 @@ def window_keys(model: BaseModel, dataset: Dataset, windows: list[Window]) -> li
     """
     ignored: dict[str, Any] = {**dict.fromkeys(SECOND_PASS_FIELDS, True), "data_config": PLACE_FIELDS}
     settings = model.config.model_dump(mode="json", exclude=ignored)
-    common = [settings, model.seed, list(dataset.columns), code_facts(model)]
+    symbols = list(dataset.symbols) if model.config.pooling == "per_symbol" else []
+    common = [settings, model.seed, list(dataset.columns), symbols, code_facts(model)]
     features, position, keys = hashlib.sha256(), 0, []
     for window in windows:
         stop = int(window.test_rows[-1]) + 1
@@ -249,6 +250,8 @@ def window_keys(model: BaseModel, dataset: Dataset, windows: list[Window]) -> li
         rows = hashlib.sha256()
         for part in (window.train_rows, window.test_rows):
             rows.update(part.tobytes())
+            rows.update(dataset.known_at[part].tobytes())
+            rows.update(dataset.symbol_codes[part].tobytes())
         for labels in (dataset.target, dataset.label_end, dataset.scale, dataset.weight):
             if labels is not None:
                 rows.update(labels[window.train_rows].tobytes())
@@ -261,7 +264,7 @@ def code_facts(model: BaseModel) -> dict[str, Any]:
     owners = [type(model), *(type(part) for part in [getattr(model, "adapter", None)] if part is not None)]
     return {
         "sources": digest_of_code([backtester_model_core, *owners]),
-        "adapter": [plugins().version_of(model.config.framework), model.config.framework],
+        "versions": plugins().versions(model.config.framework),
         "extensions": plugins().sources(),
     }
 

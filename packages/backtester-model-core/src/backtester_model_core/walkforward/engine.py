@@ -20,6 +20,7 @@ from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
 from backtester_model_core.runs import RunFolder, digest_of
 from backtester_model_core.splits import Window, resolve_train_size, walk_forward_windows
+from backtester_model_core.typing import TimeArray
 from backtester_model_core.walkforward.blocks import Block, serve_or_resume, window_keys
 from backtester_model_core.walkforward.result import WalkForwardResult
 from backtester_model_core.walkforward.scoring import (
@@ -106,19 +107,27 @@ def resolve_config(config: ModelConfig, dataset: Dataset) -> ModelConfig:
     """Fill in what the data or a default decides, so that the configuration repeats the run on other bars.
 
     The length of the first training window becomes a number of sessions: a share of the sessions would change
-    when bars are added.
+    when bars are added. So would the number of bars in a year, which is counted where it is not given.
     """
-    n_sessions = len(np.unique(dataset.known_at))
+    sessions = np.unique(dataset.known_at)
     size = resolve_train_size(
-        config.validation, train_test_split=config.train_test_split, n_sessions=n_sessions
+        config.validation, train_test_split=config.train_test_split, n_sessions=len(sessions)
     )
+    year = config.costs.bars_per_year or _sessions_per_year(sessions)
     return config.model_copy(
         update={
             "validation": config.validation.model_copy(update={"train_size": size}),
             "label": config.label.model_copy(update={"kind": config.label_kind}),
             "strong_threshold": config.strong_confidence,
+            "costs": config.costs.model_copy(update={"bars_per_year": year}),
         }
     )
+
+
+def _sessions_per_year(sessions: TimeArray) -> float:
+    """Count the sessions of an average year, at least one."""
+    years = float((sessions[-1] - sessions[0]) / np.timedelta64(1, "s")) / (365.25 * 86_400)
+    return float(max(1, round((len(sessions) - 1) / years))) if years > 0 else 1.0
 
 
 def plan_windows(config: ModelConfig, dataset: Dataset) -> list[Window]:
@@ -193,7 +202,7 @@ def _judged(
         "return_metrics": trading.metrics,
         "funnel": funnel(dataset, windows, served, second.signals),
         "events": _event_frame(second.events),
-        "bars_notes": tuple(note.message for note in bars_notes(bars)),
+        "bars_notes": tuple(str(note) for note in bars_notes(bars)),
     }
     return lambda timings: WalkForwardResult(**fields, timings=timings)
 

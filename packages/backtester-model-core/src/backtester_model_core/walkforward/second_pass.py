@@ -26,6 +26,9 @@ from backtester_model_core.splits import Window
 from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward.blocks import Block, ScoredRows
 
+MIN_GATE_HORIZONS = 30
+"""Scored horizons below which the gate stays shut: so few understate how uncertain their mean is."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -84,7 +87,7 @@ def run_second_pass(
     for number, (window, block) in enumerate(zip(windows, blocks, strict=True)):
         events += _training_events(window, block)
         earlier = ScoredRows.joined(served[:number]).known_by(window.fit_at) if number else None
-        statistic, opens = _gate(model, earlier, windows_done=number)
+        statistic, opens = _gate(model, earlier, served[:number])
         if opens != is_open:
             events.append(_gate_event(window, statistic, opens=opens))
         is_open = opens
@@ -127,6 +130,7 @@ def _policy(
     residuals = None
     if pool:
         known = ScoredRows.joined(pool)
+        known = known.take(np.lexsort((known.known_at, known.label_end)))  # the latest known come last
         residuals = Residuals.measure(known.forecast, known.outcome, known.baseline, known.scale)
     baseline = block.baseline if model.config.pooling == "per_symbol" else _single(block.baseline)
     return SignalPolicy.of(model.config, baseline=baseline, residuals=residuals, may_trade=may_trade)
@@ -138,8 +142,12 @@ def _single(baseline: Any) -> float:
     return float(known[0]) if len(known) else 0.0
 
 
-def _gate(model: BaseModel, earlier: ScoredRows | None, *, windows_done: int) -> tuple[float, bool]:
-    """Return the gate's statistic over earlier rows and whether it lets signals through."""
+def _gate(model: BaseModel, earlier: ScoredRows | None, served: Sequence[ScoredRows]) -> tuple[float, bool]:
+    """Return the gate's statistic over earlier rows and whether it lets signals through.
+
+    Progress is counted in decision times that were scored, in units of the windows served so far: one that was
+    refused, or whose outcomes are still to come, has shown nothing.
+    """
     settings = model.config.gate
     if settings.mode == "off":
         return float("nan"), True
@@ -152,9 +160,12 @@ def _gate(model: BaseModel, earlier: ScoredRows | None, *, windows_done: int) ->
         baseline=earlier.baseline,
         horizon=model.config.prediction_horizon,
     )
-    return statistic, gate_opens(
-        statistic, windows_done=windows_done, planned_windows=settings.planned_windows
+    n_scored = len(np.unique(earlier.known_at))
+    a_window = float(np.mean([len(np.unique(block.known_at)) for block in served]))
+    opens = n_scored >= MIN_GATE_HORIZONS * model.config.prediction_horizon and gate_opens(
+        statistic, windows_done=n_scored / a_window, planned_windows=settings.planned_windows
     )
+    return statistic, opens
 
 
 def _gate_event(window: Window, statistic: float, *, opens: bool) -> Event:
@@ -180,10 +191,10 @@ def _block_signals(
     prediction = Prediction(dataset.index[rows], block.expected, block.probability, model.classes, scale)
     frame = model.signal(bars.iloc[rows], prediction)
     missing = [name for name in SIGNAL_COLUMNS if name not in frame]
-    if missing or len(frame) != len(rows):
+    if missing or not frame.index.equals(prediction.index):
         raise PluginError(
-            f"The signal step answered with {len(frame)} rows of {', '.join(map(str, frame))}, where {len(rows)} "
-            f"rows of {', '.join(SIGNAL_COLUMNS)} were asked for. "
+            f"The signal step answered with {len(frame)} rows of {', '.join(map(str, frame))}, where the {len(rows)} "
+            f"rows of the prediction's index with {', '.join(SIGNAL_COLUMNS)} were asked for. "
             "An extension that wraps backtester_signal is at fault."
         )
     for refusal in block.refusals:

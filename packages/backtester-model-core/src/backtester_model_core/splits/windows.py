@@ -1,21 +1,17 @@
-"""Which rows a model may learn from and which it serves: walk-forward windows and purged folds.
-
-A label's information interval is ``(known_at, label_end]``. A training row conflicts with a test row when
-their intervals overlap; purging removes exactly the rows that conflict (López de Prado 2018, ch. 7).
-"""
+"""Walk-forward windows: train on the past, serve a block of decisions, move on, train again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from backtester_model_core.config import ValidationConfig
 from backtester_model_core.exceptions import SplitError
-from backtester_model_core.typing import BoolArray, IntArray, TimeArray
+from backtester_model_core.splits.spans import LabelSpans
+from backtester_model_core.typing import IntArray, TimeArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +41,7 @@ def resolve_train_size(
     """Return the length of the first training window: as configured, or the split's share of the sessions."""
     if validation.train_size is not None:
         return validation.train_size
-    return max(1, _share(n_sessions, train_test_split))
+    return max(1, share_of(n_sessions, train_test_split))
 
 
 def walk_forward_windows(
@@ -111,78 +107,34 @@ def walk_forward_windows(
     return windows
 
 
-def purged_tail(known_at: TimeArray, label_end: TimeArray, *, share: float) -> tuple[IntArray, IntArray]:
-    """Split rows into a head to learn from and the latest ``share`` of sessions, purged between them.
-
-    The head is fitted at its last session: rows whose label is not known by then belong to neither part.
-
-    Raises:
-        SplitError: When the share is not in [0, 1).
-    """
-    if not 0 <= share < 1:
-        raise SplitError(
-            f"A share of {share:g} of the sessions cannot be held back. Name one from 0 to below 1."
-        )
-    sessions = np.unique(known_at)
-    n_tail = min(_share(len(sessions), share), len(sessions) - 1)
-    if n_tail <= 0:
-        return np.arange(len(known_at)), np.array([], dtype=np.int64)
-    tail_start = sessions[-n_tail]
-    head = (known_at < tail_start) & (label_end <= sessions[-n_tail - 1])
-    return np.flatnonzero(head), np.flatnonzero(known_at >= tail_start)
-
-
 @dataclass(frozen=True)
-class PurgedKFold:
-    """Contiguous test folds; training rows on both sides, without those that overlap the fold.
-
-    A row before the fold trains when its label is known by the fold's first decision. A row after it trains
-    when it is known at or after the fold's last label end plus the embargo (López de Prado 2018, section 7.4).
+class WalkForwardSplit:
+    """The windows of :func:`walk_forward_windows` as pairs of rows, for what asks for folds.
 
     Attributes:
-        n_folds: Number of folds.
-        embargo: Sessions from the fold's last label end on that do not train.
-
-    Raises:
-        SplitError: When there are fewer than two folds, or the embargo is negative.
+        validation: Scheme and sizes.
+        train_test_split: Share of the sessions in the first training window, where ``train_size`` is not given.
     """
 
-    n_folds: int = 5
-    embargo: int = 0
-
-    def __post_init__(self) -> None:
-        if self.n_folds < 2 or self.embargo < 0:
-            raise SplitError(
-                f"{self.n_folds} folds with an embargo of {self.embargo} sessions cannot be made: at least two "
-                "folds, and an embargo of zero or more."
-            )
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    train_test_split: float = 0.8
 
     def split(self, known_at: TimeArray, label_end: TimeArray) -> Iterator[tuple[IntArray, IntArray]]:
-        """Yield (train_rows, test_rows) for each fold; rows without a label are in neither.
+        """Yield (train_rows, test_rows) for each window that serves a label; rows without one are in neither.
 
         Raises:
-            SplitError: When there are fewer sessions than folds.
+            SplitError: When the bars are too few for one window that serves a session.
         """
-        sessions = np.unique(known_at)
-        if len(sessions) < self.n_folds:
-            raise SplitError(f"{len(sessions)} sessions cannot make {self.n_folds} folds. Lower cv_folds.")
-        labelled: BoolArray = ~np.isnat(label_end)
-        edges = np.linspace(0, len(sessions), self.n_folds + 1).astype(np.int64)
-        for start, stop in pairwise(edges.tolist()):
-            test = labelled & (known_at >= sessions[start]) & (known_at <= sessions[stop - 1])
-            if not test.any():
-                continue
-            last_end = np.searchsorted(sessions, label_end[test].max()) + self.embargo
-            before = label_end <= known_at[test].min()
-            after = (
-                known_at >= sessions[last_end]
-                if last_end < len(sessions)
-                else np.zeros(len(test), dtype=bool)
-            )
-            yield np.flatnonzero(labelled & ~test & (before | after)), np.flatnonzero(test)
+        spans = LabelSpans.of(known_at, label_end)
+        for window in walk_forward_windows(
+            known_at, label_end, validation=self.validation, train_test_split=self.train_test_split
+        ):
+            test_rows = window.test_rows[spans.is_labelled[window.test_rows]]
+            if len(test_rows):
+                yield window.train_rows, test_rows
 
 
-def _share(n_sessions: int, share: float) -> int:
+def share_of(n_sessions: int, share: float) -> int:
     """Return the whole sessions in a share, as written: 0.29 of 100 sessions is 29, though the product is below."""
     return int(round(n_sessions * share, 9))
 

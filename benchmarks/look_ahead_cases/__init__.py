@@ -1,0 +1,7 @@
+"""Planted leaks and suspicious-looking clean twins, for the checks against look-ahead to be tried on."""
+
+from look_ahead_cases import features, fits_and_fills, labels_and_folds, walk_forwards
+from look_ahead_cases.case import Pair
+
+PAIRS: list[Pair] = [*features.PAIRS, *labels_and_folds.PAIRS, *fits_and_fills.PAIRS, *walk_forwards.PAIRS]
+UNSEEN = features.UNSEEN

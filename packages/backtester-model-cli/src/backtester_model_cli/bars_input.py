@@ -1,0 +1,48 @@
+"""From a command's options to the bars it works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from backtester_model_core.bars import BarsReport
+    from backtester_model_core.config import ModelConfig
+
+
+def with_bars(settings: ModelConfig, *, bars: Path | None, symbol: str | None) -> ModelConfig:
+    """Return the configuration with the bars that the options name, so that what is recorded repeats the run.
+
+    Args:
+        settings: A configuration; its ``data_config`` says where bars are when ``bars`` does not.
+        bars: A file, or a folder of files.
+        symbol: The one symbol to use.
+
+    Raises:
+        typer.BadParameter: When neither the option nor the configuration names bars.
+    """
+    data = settings.data_config
+    if bars is None and data.path is None and data.source == "auto":
+        raise typer.BadParameter("No bars: give --bars, or set data_config.path in the configuration.")
+    changes: dict[str, Any] = {}
+    if bars is not None:
+        changes |= {"source": "auto", "path": str(bars)}
+    if symbol is not None:
+        changes["symbols"] = (symbol,)
+    return settings.model_copy(update={"data_config": data.model_copy(update=changes)})
+
+
+def examine_file(file: Path, *, symbol: str | None) -> BarsReport:
+    """Check the bars of a file or folder, and report their faults instead of raising them.
+
+    Raises:
+        DataSourceError: When nothing can be read.
+    """
+    from backtester_model_core.bars import examine_bars
+    from backtester_model_core.config import DataConfig
+    from backtester_model_core.sources import DATA_SOURCES
+
+    data = DataConfig(path=str(file), symbols=None if symbol is None else (symbol,))
+    return examine_bars(DATA_SOURCES[data.source](data), symbol=symbol)

@@ -1,0 +1,85 @@
+"""``backtester-model run``: one walk-forward, from bars to a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backtester_model_cli.bars_input import with_bars
+from backtester_model_cli.exits import ExitCode, one_message
+from backtester_model_cli.options import (
+    BarsOption,
+    ConfigArgument,
+    DebugOption,
+    JobsOption,
+    JsonOption,
+    SymbolOption,
+)
+from backtester_model_cli.progress import window_progress
+from backtester_model_cli.report import show_result, show_verdict, write_result_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from backtester_model_core.config import ModelConfig
+
+
+def run(
+    config: ConfigArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Run folder: results are written here. Each finished window is kept here too, so that the same "
+            "command resumes a run that was killed."
+        ),
+    ],
+    bars: BarsOption = None,
+    symbol: SymbolOption = None,
+    n_jobs: JobsOption = 1,
+    as_json: JsonOption = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no tables: the verdict only.")
+    ] = False,
+    require_skill: Annotated[
+        bool, typer.Option("--require-skill", help="End with exit code 3 when no skill was shown.")
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Walk forward through bars: train, foresee, decide and judge, window after window.
+
+    Every figure is out of sample, and returns are after costs.
+
+    In OUT: signals.parquet and signals.csv, one signal for every bar;
+    metrics.json; config.json, which repeats the run; and windows, events,
+    returns and predictions as CSV.
+    """
+    with one_message(debug=debug, out=out):
+        from backtester_model_core.factory import load_config
+        from backtester_model_core.sources import DataRetrieval
+
+        settings = with_bars(load_config(config), bars=bars, symbol=symbol)
+        data = DataRetrieval(settings.data_config).get_data()
+        skilled = walk_and_report(settings, data, out=out, n_jobs=n_jobs, as_json=as_json, quiet=quiet)
+    if require_skill and not skilled:
+        raise typer.Exit(ExitCode.NO_SKILL)
+
+
+def walk_and_report(
+    settings: ModelConfig, bars: pd.DataFrame, *, out: Path, n_jobs: int, as_json: bool, quiet: bool
+) -> bool:
+    """Run one walk-forward, say on stdout what it found, and return whether it showed skill."""
+    from backtester_model_core.bars import bars_notes
+    from backtester_model_core.evaluation import SkillOutcome
+    from backtester_model_core.walkforward import walk_forward
+
+    with window_progress(quiet=quiet) as progress:
+        result = walk_forward(settings, bars, out=out, n_jobs=n_jobs, progress=progress)
+    if as_json:
+        write_result_json(out=out)
+    elif quiet:
+        show_verdict(result, out=out)
+    else:
+        show_result(result, notes=bars_notes(bars), out=out)
+    return result.verdict.outcome is SkillOutcome.SKILL

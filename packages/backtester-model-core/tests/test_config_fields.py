@@ -1,0 +1,374 @@
+"""Every field of a configuration changes what happens: for each a scenario in which two of its values differ.
+
+A field without a scenario, and a scenario in which nothing changes, are failures: no option may be read by nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pydantic
+import pytest
+
+from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.config import ModelConfig, parse_config
+from backtester_model_core.exceptions import BacktesterModelError
+from backtester_model_core.factory import create_model
+from backtester_model_core.hookspecs import hookimpl
+from backtester_model_core.labels import LABELS, Label, LabelKind, forward_return
+from backtester_model_core.sources import DataRetrieval
+from backtester_model_core.testing import random_bars, random_panel
+from backtester_model_core.walkforward import walk_forward
+
+# -- models and labels that the scenarios need ------------------------------------------------------------------------
+
+
+class DrawingAdapter(ModelFrameworkAdapter[Any]):
+    """A model that is nothing but its seed."""
+
+    def initialize_model(self, config):
+        return None
+
+    def train_model(self, model, features, target, *, classes=None, weight=None, validation=None, seed=None):
+        return float(np.random.default_rng(seed).uniform(0.1, 0.9))
+
+    def predict(self, model, features):
+        return np.tile([1 - model, model], (len(features), 1))
+
+
+class NearestAdapter(ModelFrameworkAdapter[Any]):
+    """The class of the nearest training row, standardised where the configuration says so: units matter to it."""
+
+    def initialize_model(self, config):
+        return {"normalize": config.normalize_features}
+
+    def train_model(self, model, features, target, *, classes=None, weight=None, validation=None, seed=None):
+        plain = np.zeros(features.shape[1]), np.ones(features.shape[1])
+        centre, width = (features.mean(axis=0), features.std(axis=0)) if model["normalize"] else plain
+        return {"centre": centre, "width": width, "rows": (features - centre) / width, "target": target}
+
+    def predict(self, model, features):
+        rows = (features - model["centre"]) / model["width"]
+        distance = ((rows[:, None, :] - model["rows"][None, :, :]) ** 2).sum(axis=2)
+        up = model["target"][distance.argmin(axis=1)]
+        return np.column_stack([1 - up, up]).astype(np.float64)
+
+
+def falling(panel, config):
+    """Label rows 1 where the price falls."""
+    label = forward_return(panel, config)
+    target = np.where(np.isnan(label.target), np.nan, (label.target < 0).astype(np.float64))
+    return Label(target, label.label_end, label.forward_return)
+
+
+class BringsLabel:
+    """An extension with a label of its own."""
+
+    @hookimpl
+    def backtester_register(self, registry):
+        registry.add_label("falling", LabelKind(falling, "classification", (0.0, 1.0)))
+
+
+@pytest.fixture
+def at_hand(own_plugins):
+    """All that the scenarios name is registered, for one test."""
+    own_plugins.register_adapter("drawing", DrawingAdapter)
+    own_plugins.register_adapter("nearest", NearestAdapter)
+    own_plugins.register_extension("brings", BringsLabel())
+    yield
+    LABELS.discard("falling")
+
+
+# -- bars -----------------------------------------------------------------------------------------------------------
+
+
+def calm():
+    return random_bars(260, seed=8, momentum=0.3)
+
+
+def long():
+    return random_bars(760, seed=8, momentum=0.3)
+
+
+def with_spread():
+    return calm().assign(spread=lambda bars: bars["high"] - bars["low"] + 1.0)
+
+
+def skill_that_is_lost():
+    good, bad = random_bars(700, seed=3, momentum=0.6), random_bars(500, seed=4, momentum=-0.6)
+    prices = ["open", "high", "low", "close"]
+    bad[prices] *= float(good["close"].iloc[-1]) / 100.0
+    bars = pd.concat([good, bad])
+    bars.index = pd.bdate_range("2000-01-03", periods=len(bars), name="timestamp")
+    return bars
+
+
+def panel():
+    return random_panel(3, 220, seed=5, momentum=0.3, lives={"S001": (0, 190)})
+
+
+# -- scenarios ------------------------------------------------------------------------------------------------------
+
+BASE: Mapping[str, Any] = {
+    "framework": "least_squares",
+    "lookback_period": 5,
+    "confidence_threshold": 0.5,
+    "features": {
+        "sets": [],
+        "expressions": {"r1": "close / ref(close, 1) - 1", "r5": "close / ref(close, 5) - 1"},
+    },
+    "validation": {"train_size": 120, "test_size": 40},
+    "gate": {"mode": "off"},
+}
+
+
+def walked(config, bars):
+    return walk_forward(config, bars())
+
+
+def cross_validated(config, bars):
+    return create_model(config).cross_validate(bars())
+
+
+def retrieved(config, bars):
+    """The bars that a configuration names, or the refusal that it ends in."""
+    try:
+        return DataRetrieval(config.data_config).get_data()
+    except BacktesterModelError as error:
+        return type(error).__name__
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Two values of one field, and where the difference shows.
+
+    Attributes:
+        one: A value.
+        other: Another.
+        look: From what ran to what must differ.
+        given: What else is configured, in both.
+        bars: What it runs on.
+        run: What runs.
+    """
+
+    one: Any
+    other: Any
+    look: Callable[[Any], Any] = lambda seen: seen
+    given: Mapping[str, Any] = field(default_factory=dict)
+    bars: Callable[[], pd.DataFrame] = calm
+    run: Callable[[ModelConfig, Callable[[], pd.DataFrame]], Any] = walked
+
+
+def expected(result):
+    return result.predictions["expected"]
+
+
+def outcome(result):
+    return result.predictions["outcome"]
+
+
+def label_end(result):
+    return result.predictions["label_end"]
+
+
+def fits(result):
+    return result.windows["fit_at"]
+
+
+def trained(result):
+    return result.windows["n_train"]
+
+
+def net(result):
+    return result.returns["signals"]
+
+
+def acted(result):
+    return result.funnel["acted"]
+
+
+def n_strong(result):
+    return int(result.signals["signal"].isin(["STRONG_BUY", "STRONG_SELL"]).sum())
+
+
+def reasons(result):
+    return result.signals["reason"].value_counts().sort_index()
+
+
+LONGER = {"prediction_horizon": 3}
+
+SCENARIOS: dict[str, Scenario] = {
+    "model_name": Scenario("one", "other", lambda result: result.summary()["model_name"]),
+    "model_type": Scenario("classification", "regression", lambda result: list(result.predictions.columns)),
+    "framework": Scenario("least_squares", "nearest", expected),
+    "lookback_period": Scenario(5, 30, lambda result: result.funnel["complete_features"]),
+    "prediction_horizon": Scenario(1, 3, label_end),
+    "train_test_split": Scenario(0.5, 0.8, fits, given={"validation": {"train_size": None, "test_size": 40}}),
+    "validation_split": Scenario(
+        0.0,
+        0.4,
+        reasons,
+        given={"model_type": "regression", "validation": {"train_size": 600, "test_size": 100}},
+        bars=long,
+    ),
+    "signal_threshold": Scenario(0.5, 0.55, acted),
+    "confidence_threshold": Scenario(0.5, 0.55, acted),
+    "strong_threshold": Scenario(0.55, 0.9, n_strong),
+    "enable_monitoring": Scenario(True, False, lambda result: list(result.windows.columns)),
+    "retrain_threshold": Scenario(
+        0.0,
+        1.0,
+        lambda result: int(result.windows["retrain_suggested"].sum()),
+        given={"validation": {"train_size": 300, "test_size": 100}},
+        bars=skill_that_is_lost,
+    ),
+    "target_column": Scenario("close", "spread", outcome, bars=with_spread),
+    "feature_columns": Scenario(None, ["r1"], expected),
+    "normalize_features": Scenario(
+        True,
+        False,
+        expected,
+        given={
+            "framework": "nearest",
+            "features": {"sets": [], "expressions": {"r1": "close / ref(close, 1)", "level": "close"}},
+        },
+    ),
+    "cv_folds": Scenario(3, 5, len, run=cross_validated),
+    "random_state": Scenario(1, 2, expected, given={"framework": "drawing"}),
+    "pooling": Scenario("pooled", "per_symbol", expected, bars=panel),
+    "features.sets": Scenario([], ["basic"], expected),
+    "features.expressions": Scenario(
+        {"r1": "close / ref(close, 1) - 1"}, {"r1": "close / ref(close, 2) - 1"}, expected
+    ),
+    "label.kind": Scenario(None, "falling", outcome),
+    "label.entry": Scenario("open", "close", outcome, given={"label": {"exit": "close"}}),
+    "label.exit": Scenario("open", "close", label_end),
+    "label.delisted_after": Scenario(5, 10, label_end, bars=panel),
+    "label.delisting_return": Scenario(
+        0.0, -0.3, outcome, bars=panel, given={"model_type": "regression", **LONGER}
+    ),
+    "validation.scheme": Scenario("expanding", "rolling", trained),
+    "validation.train_size": Scenario(120, "150D", fits),
+    "validation.test_size": Scenario(40, 60, fits),
+    "validation.retrain_delay": Scenario(None, "5D", lambda result: result.windows["serves_from"]),
+    "validation.embargo": Scenario(0, 10, lambda folds: folds["n_train"], run=cross_validated),
+    "costs.commission_bps": Scenario(0.0, 10.0, net),
+    "costs.half_spread_bps": Scenario(0.0, 10.0, net),
+    "costs.slippage_bps": Scenario(0.0, 10.0, net),
+    "costs.borrow_rate": Scenario(0.0, 0.5, net),
+    "costs.risk_free_rate": Scenario(0.0, 0.5, net, given={"confidence_threshold": 0.55}),
+    "costs.bars_per_year": Scenario(
+        252, 365, lambda result: result.return_metrics["signals"]["annualised_volatility"]
+    ),
+    "costs.rebalance": Scenario("every_bar", "on_change", net, bars=panel),
+    "costs.holding": Scenario("latest", "tranches", net, given=LONGER),
+    "gate.mode": Scenario("off", "block", reasons),
+    "gate.planned_windows": Scenario(
+        1,
+        10_000,
+        lambda result: result.windows["gate_open"].sum(),
+        given={"gate": {"mode": "block"}},
+        bars=skill_that_is_lost,
+    ),
+    "data_config.source": Scenario(
+        "csv", "parquet", run=retrieved, given={"data_config": {"path": "one.csv"}}
+    ),
+    "data_config.path": Scenario("one.csv", "two.csv", run=retrieved),
+    "data_config.symbols": Scenario(["A"], ["B"], run=retrieved, given={"data_config": {"path": "both.csv"}}),
+    "data_config.start": Scenario(
+        "2015-01-05", "2015-02-02", run=retrieved, given={"data_config": {"path": "one.csv"}}
+    ),
+    "data_config.end": Scenario(
+        "2015-02-02", "2015-03-02", run=retrieved, given={"data_config": {"path": "one.csv"}}
+    ),
+    "data_config.frequency": Scenario("1D", "1h", run=retrieved, given={"data_config": {"path": "one.csv"}}),
+    "data_config.bar_stamp": Scenario("close", "open", fits),
+}
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one nested mapping over another; a group of the second changes only what it names."""
+    together = dict(base)
+    for name, value in change.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(name), Mapping) and name != "expressions"
+        together[name] = merged(base[name], value) if nested else value
+    return together
+
+
+def seen_with(config_class, path, value, scenario):
+    """What a scenario shows with one value of a field."""
+    *groups, name = path.split(".")
+    change: dict[str, Any] = {name: value}
+    for group in reversed(groups):
+        change = {group: change}
+    config = parse_config(config_class, merged(merged(BASE, scenario.given), change))
+    return scenario.look(scenario.run(config, scenario.bars))
+
+
+def same(one, other):
+    return one.equals(other) if isinstance(one, (pd.DataFrame, pd.Series)) else one == other
+
+
+def fields_of(config_class, above=""):
+    """Every field of a configuration, those of its groups by their path."""
+    for name, info in config_class.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+            yield from fields_of(kind, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Files of bars in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    one, two = random_bars(60, seed=1), random_bars(60, seed=2)
+    one.to_csv("one.csv")
+    two.to_csv("two.csv")
+    pd.concat({"A": one, "B": two}, names=["symbol"]).reset_index().to_csv("both.csv", index=False)
+
+
+@pytest.mark.parametrize(("path", "scenario"), SCENARIOS.items(), ids=SCENARIOS)
+def test_a_field_changes_what_happens(at_hand, files, path, scenario):
+    one = seen_with(ModelConfig, path, scenario.one, scenario)
+    other = seen_with(ModelConfig, path, scenario.other, scenario)
+
+    assert not same(one, other)
+
+
+@pytest.mark.parametrize(
+    "path", ["framework", "costs.rebalance", "validation_split", "cv_folds", "data_config.path"]
+)
+def test_the_same_value_changes_nothing(at_hand, files, path):
+    """Else the differences above could be chance."""
+    scenario = SCENARIOS[path]
+
+    assert same(
+        seen_with(ModelConfig, path, scenario.one, scenario),
+        seen_with(ModelConfig, path, scenario.one, scenario),
+    )
+
+
+def test_every_field_has_a_scenario():
+    assert sorted(SCENARIOS) == sorted(fields_of(ModelConfig))
+
+
+class WithIdleField(ModelConfig):
+    """A configuration with an option that nobody reads."""
+
+    idle: int = 1
+
+
+def test_a_field_that_nobody_reads_is_found(at_hand):
+    """The two checks above go red for a planted field: it has no scenario, and none could show a difference."""
+    scenario = Scenario(1, 2, lambda result: (expected(result), net(result), result.windows, result.signals))
+
+    one, other = (seen_with(WithIdleField, "idle", value, scenario) for value in (1, 2))
+
+    assert sorted(set(fields_of(WithIdleField)) - set(SCENARIOS)) == ["idle"]
+    assert all(same(*pair) for pair in zip(one, other, strict=True))
