@@ -512,6 +512,7 @@ def test_monitoring_off_records_no_live_figures(linear_config, bars):
 def test_baselines_stand_beside_every_figure(linear_config, bars):
     result = walk_forward(linear_config, bars)
 
+    assert {"log_loss", "naive_log_loss", "accuracy", "naive_accuracy"} <= set(result.windows)
     assert set(result.baselines) == {"class_prior", "last_value"}
     assert set(result.return_metrics) == {"signals", "always_long", "buy_and_hold"}
     assert set(result.baselines["class_prior"]) <= set(result.metrics)

@@ -28,7 +28,7 @@ from backtester_model_core.evaluation import (
 from backtester_model_core.model import prediction_metrics
 from backtester_model_core.signals import Reason, SignalFrame
 from backtester_model_core.splits import Window
-from backtester_model_core.typing import FloatArray, IntArray
+from backtester_model_core.typing import BoolArray, FloatArray, IntArray
 from backtester_model_core.walkforward.blocks import Block
 
 
@@ -153,6 +153,14 @@ def baseline_metrics(dataset: Dataset, served: Served) -> dict[str, dict[str, fl
     }
 
 
+def _naive_metrics(dataset: Dataset, served: Served, rows: BoolArray) -> dict[str, float]:
+    """Return the metrics that the training prior or mean has on some served rows."""
+    chosen = rows & ~np.isnan(served.prediction.expected)
+    shares = None if served.class_share is None else served.class_share[chosen]
+    prior = Prediction(served.prediction.index[chosen], served.baseline[chosen], shares, dataset.classes)
+    return prediction_metrics(prior, dataset.target[served.rows[chosen]], served.baseline[chosen])
+
+
 def window_table(
     dataset: Dataset,
     windows: Sequence[Window],
@@ -163,7 +171,9 @@ def window_table(
     """Return one row for each window: its dates, its training, its metrics, its live figures."""
     rows = []
     for window, block in zip(windows, blocks, strict=True):
-        metrics = forecast_metrics(dataset, served, served.window == window.number)
+        chosen = served.window == window.number
+        metrics = forecast_metrics(dataset, served, chosen)
+        naive = _naive_metrics(dataset, served, chosen)
         rows.append(
             {
                 "fit_at": pd.Timestamp(window.fit_at),
@@ -173,6 +183,7 @@ def window_table(
                 "n_served": len(window.test_rows),
                 "n_refused": len(block.refusals),
                 **metrics,
+                **{f"naive_{name}": value for name, value in naive.items() if name != "n"},
             }
         )
     return pd.concat([pd.DataFrame(rows), *further], axis=1).rename_axis("window")
