@@ -215,7 +215,7 @@ class BaseModel(ABC):
 
     def _inner_split(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
         known = learnable_rows(dataset)
-        head, tail = purged_tail(known.known_at, known.label_end, share=self.config.validation_split)
+        head, tail = purged_tail(known.known_at, known.usable_from, share=self.config.validation_split)
         if len(head) == 0:
             raise TrainingError(
                 f"validation_split {self.config.validation_split:g} leaves no training rows of {len(known)}. Lower it."

@@ -21,7 +21,8 @@ from backtester_model_core.exceptions import (
 )
 from backtester_model_core.features import evaluate, resolve_features, return_volatility
 from backtester_model_core.hookspecs import hookimpl
-from backtester_model_core.labels import compute_label, label_kind
+from backtester_model_core.labels import compute_label, label_kind, primary_side
+from backtester_model_core.signals import follow_side
 from backtester_model_core.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -79,11 +80,15 @@ class CoreSteps:
     def backtester_signal(
         self,
         model: BaseModel,
-        data: pd.DataFrame,  # noqa: ARG002 - the core's policy needs no bars; an extension's may
+        data: pd.DataFrame,
         prediction: Prediction,
     ) -> SignalFrame:
-        """Apply the model's policy to every prediction."""
-        return model.policy.signals(prediction)
+        """Apply the model's policy to every prediction; a meta-model's says whether to act on the primary side."""
+        signals = model.policy.signals(prediction)
+        if not label_kind(model.config).is_meta:
+            return signals
+        panel = Panel.of(check_bars(data))
+        return follow_side(signals, panel.to_rows(primary_side(panel, model.config)))
 
 
 def prepare_dataset(config: ModelConfig, data: pd.DataFrame) -> Dataset:
@@ -126,6 +131,8 @@ def prepare_dataset(config: ModelConfig, data: pd.DataFrame) -> Dataset:
         classes=label_kind(config).classes,
         forward_return=panel.to_rows(label.forward_return),
         scale=values[:, -1] * np.sqrt(config.prediction_horizon) if scale else None,
+        settled_at=None if label.settled_at is None else panel.to_rows(label.settled_at),
+        notes=label.notes,
     )
 
 
