@@ -12,7 +12,7 @@ import pandas as pd
 from backtester_model_core.exceptions import PredictionError, TrainingError
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
 
-OPTIONAL_COLUMNS = ("forward_return", "scale", "weight", "settled_at")
+OPTIONAL_COLUMNS = ("forward_return", "scale", "weight", "settled_at", "span_prices")
 """What a dataset need not have for its rows."""
 
 
@@ -36,6 +36,8 @@ class Dataset:
         weight: (n,) sample weights, or ``None`` for equal ones.
         settled_at: (n,) UTC instant from which the label may be used, NaT before; ``None`` when it is the
             label's end. A triple barrier's is the close of its last bar, however early the touch.
+        span_prices: (n, 2) close at the row and the last one known at its label end; ``None`` when no weight
+            needs them.
         notes: What the label counted and a reader should know.
 
     Raises:
@@ -55,6 +57,7 @@ class Dataset:
     scale: FloatArray | None = None
     weight: FloatArray | None = None
     settled_at: TimeArray | None = None
+    span_prices: FloatArray | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -101,6 +101,31 @@ class FeaturesConfig(Group):
     )
 
 
+class WeightConfig(Group):
+    """How much each training row counts; computed from the rows of each training alone."""
+
+    basis: Literal["equal", "uniqueness", "return_attribution"] = pydantic.Field(
+        default="equal",
+        description=(
+            "Count rows alike, by how little their labels overlap others, or by the size of the return that "
+            "their labels' spans share in."
+        ),
+    )
+    time_decay: float = pydantic.Field(
+        default=1.0,
+        gt=-1,
+        le=1,
+        description=(
+            "Factor towards which the oldest rows fall, linearly in gathered uniqueness; 1 does not decay, and a "
+            "negative number leaves that share of the oldest without weight."
+        ),
+    )
+    class_balance: bool = pydantic.Field(
+        default=False,
+        description="Give every class the same total weight; probabilities then no longer follow frequencies.",
+    )
+
+
 class LabelConfig(Group):
     """What the model learns to foresee, and when that becomes known."""
 
@@ -208,6 +233,10 @@ class LabelConfig(Group):
         ge=-1,
         le=1,
         description="Return on the primary side above which acting pays, such as the cost of a round trip.",
+    )
+
+    weighting: WeightConfig = pydantic.Field(
+        default_factory=WeightConfig, description="How much each training row counts."
     )
 
     @pydantic.field_validator("session_timezone")

@@ -10,17 +10,29 @@ from backtester_model_core.labels.kinds import LABELS, Label, LabelKind, compute
 from backtester_model_core.labels.lives import volatility
 from backtester_model_core.labels.meta import primary_side
 from backtester_model_core.labels.trend import trend_scanning
+from backtester_model_core.labels.weights import (
+    average_uniqueness,
+    class_balance,
+    return_attribution,
+    span_prices,
+    time_decay,
+)
 
 __all__ = [
     "LABELS",
     "Label",
     "LabelKind",
+    "average_uniqueness",
+    "class_balance",
     "compute_label",
     "direction",
     "forward_return",
     "label_kind",
     "primary_side",
+    "return_attribution",
+    "span_prices",
     "three_way",
+    "time_decay",
     "trend_scanning",
     "triple_barrier",
     "volatility",

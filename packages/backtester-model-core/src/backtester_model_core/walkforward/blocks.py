@@ -249,7 +249,14 @@ def window_keys(model: BaseModel, dataset: Dataset, windows: list[Window]) -> li
         rows = hashlib.sha256()
         for part in (window.train_rows, window.test_rows):
             rows.update(part.tobytes())
-        for labels in (dataset.target, dataset.label_end, dataset.scale, dataset.weight, dataset.settled_at):
+        for labels in (
+            dataset.target,
+            dataset.label_end,
+            dataset.scale,
+            dataset.weight,
+            dataset.settled_at,
+            dataset.span_prices,
+        ):
             if labels is not None:
                 rows.update(labels[window.train_rows].tobytes())
         keys.append(digest_of(common, window.number == 0, features.hexdigest(), rows.hexdigest()))
