@@ -130,7 +130,9 @@ def test_a_night_beside_an_open_market_sells_nothing():
 def test_trading_and_labels_agree_on_who_is_gone(config):
     """A symbol that falls silent is sold at the instant at which its labels say so."""
     panel = panel_of(COIN=COIN, QUIET=STOCK[STOCK.index < "2024-01-10"])
-    opens, closes = panel["open"].unstack(), panel["close"].unstack()
+    opens, closes = (
+        panel.pivot_table(index="timestamp", columns="symbol", values=name) for name in ("open", "close")
+    )
     weights = opens.mask(opens.notna(), np.nan)
     weights.loc["2024-01-09 16:00", "QUIET"] = 1.0
 
