@@ -7,25 +7,27 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.artifacts import VersionFolder, read_saved
 from backtester_model_core.bars import check_bars
-from backtester_model_core.bars.panel import SINGLE_SYMBOL, utc_stamps
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
 from backtester_model_core.evaluation import classification_metrics, regression_metrics
-from backtester_model_core.exceptions import ModelError, NotTrainedError, TrainingError
+from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError, TrainingError
 from backtester_model_core.hookspecs import ModelHooks
 from backtester_model_core.labels import label_kind
 from backtester_model_core.plugins import plugins
+from backtester_model_core.saving import OtherVersions, TrainingRecord, rebuild, to_artifact
 from backtester_model_core.signals import Residuals, SignalFrame, SignalPolicy
 from backtester_model_core.splits import PurgedKFold, purged_tail
 from backtester_model_core.steps import class_positions, learnable_rows
-from backtester_model_core.typing import FloatArray, NativeModel
+from backtester_model_core.typing import FloatArray, ModelFiles, NativeModel
 
 
 class BaseModel(ABC):
@@ -40,6 +42,7 @@ class BaseModel(ABC):
         classes: Classes in their fixed order; ``None`` for regression.
         policy: How predictions become signals.
         report: What the last training used; ``None`` before.
+        trained_on: Range, fingerprint and last rows of what the last training was given; ``None`` before.
         inner: The rows on which the last training measured residuals, if it did; their two columns are the
             out-of-sample ``forecast`` and its ``baseline``.
         seed: The configuration's ``random_state``, or one drawn when that is ``None``.
@@ -53,6 +56,7 @@ class BaseModel(ABC):
         self.classes = label_kind(config).classes
         self.policy = SignalPolicy.of(config)
         self.report: TrainReport | None = None
+        self.trained_on: TrainingRecord | None = None
         self.inner: Dataset | None = None
         self.seed = config.random_state if config.random_state is not None else secrets.randbelow(2**32)
 
@@ -65,6 +69,18 @@ class BaseModel(ABC):
     @abstractmethod
     def forecast(self, values: FloatArray) -> FloatArray:
         """Answer (n,) values, or (n, n_classes) probabilities, for complete rows in the trained column order."""
+
+    def to_files(self) -> ModelFiles:
+        """Return what was fitted as named files of plain data, to be saved; optional, with :meth:`from_files`."""
+        raise self._cannot_be_saved()
+
+    def from_files(self, files: ModelFiles) -> None:  # noqa: ARG002 - a default, to be replaced
+        """Set ``native`` from what :meth:`to_files` returned; ``columns`` and ``classes`` are set already.
+
+        Raises:
+            ArtifactError: When a file is missing, foreign or inconsistent.
+        """
+        raise self._cannot_be_saved()
 
     # -- the four steps -----------------------------------------------------------------------------------------
 
@@ -118,7 +134,9 @@ class BaseModel(ABC):
         Raises:
             TrainingError: When the rows do not belong together, or nothing can be learned from them.
         """
-        dataset = self._dataset_of(features, target, label_end, weight)
+        dataset = Dataset.of_frames(
+            features, target, label_end=label_end, weight=weight, classes=self.classes
+        )
         return self.train_dataset(dataset)
 
     def train_dataset(self, dataset: Dataset, *, measure_residuals: bool = True) -> TrainReport:
@@ -187,6 +205,46 @@ class BaseModel(ABC):
             rows.append({"fold": number, "n_train": len(train), "n_test": len(test), **metrics})
         return pd.DataFrame(rows).set_index("fold")
 
+    # -- on disk ------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Save the trained model as a new version in a folder, put it in force, and return the version's folder.
+
+        The version is there whole or not at all; those that were there stay.
+
+        Raises:
+            NotTrainedError: Before training.
+            ModelError: When the model cannot be written as data.
+            ArtifactError: When the folder cannot be written.
+        """
+        versions = VersionFolder(folder)
+        number = versions.publish(to_artifact(self))
+        versions.promote(number)
+        return versions.folder_of(number)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, on_other_versions: OtherVersions = "error") -> Self:
+        """Load the version in force in a folder that :meth:`save` wrote, or one version's own folder.
+
+        Nothing in the folder is run. Every byte is verified before it is interpreted, and the model must repeat
+        the forecasts that were stored with it.
+
+        Args:
+            folder: Where the model was saved.
+            on_other_versions: ``warn`` to load a model that other library versions saved.
+
+        Raises:
+            ArtifactError: When the folder must be refused; the message says why and what to do.
+        """
+        model = rebuild(
+            read_saved(Path(folder)), adapter_model=AdapterModel, on_other_versions=on_other_versions
+        )
+        if not isinstance(model, cls):
+            raise ArtifactError.refused(
+                folder, f"it is a {type(model).__name__}, not a {cls.__name__}", "Load it by BaseModel.load."
+            )
+        return model
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     @property
@@ -202,12 +260,13 @@ class BaseModel(ABC):
 
     def _train(self, dataset: Dataset, validation: Dataset | None) -> None:
         """Call the train hook; a training that fails leaves the model as it was."""
-        before = (self.native, self.columns, self.report)
+        before = (self.native, self.columns, self.report, self.trained_on)
         try:
             self.report = self.hooks.backtester_train(model=self, dataset=dataset, validation=validation)
             self.columns = self.report.columns
+            self.trained_on = TrainingRecord.of(dataset, lookback=self.config.lookback_period)
         except BaseException:
-            self.native, self.columns, self.report = before
+            self.native, self.columns, self.report, self.trained_on = before
             raise
         self.logger.debug("%s: trained on %d rows", self.config.model_name, self.report.n_rows)
 
@@ -242,41 +301,8 @@ class BaseModel(ABC):
         baseline = np.full(len(tail), probe.baseline)
         return replace(tail, values=np.column_stack([forecast, baseline]), columns=("forecast", "baseline"))
 
-    def _dataset_of(
-        self,
-        features: pd.DataFrame,
-        target: pd.Series[float],
-        label_end: pd.Series[pd.Timestamp] | None,
-        weight: pd.Series[float] | None,
-    ) -> Dataset:
-        """Build a dataset from a caller's frames, which must share one index."""
-        index = features.index
-        for name, series in (("target", target), ("label_end", label_end), ("weight", weight)):
-            if series is not None and not series.index.equals(index):
-                raise TrainingError(
-                    f"The index of {name} is not the features' index. Align them with .reindex."
-                )
-        known_at = utc_stamps(index)
-        ends = np.full(len(index), np.datetime64("NaT"), dtype="datetime64[ns]")
-        if label_end is not None:
-            ends = utc_stamps(pd.DatetimeIndex(label_end))
-        if not (np.diff(known_at) >= np.timedelta64(0)).all():
-            raise TrainingError("The training rows are not in order of time. Sort them by timestamp.")
-        is_panel = isinstance(index, pd.MultiIndex)
-        symbols = index.get_level_values("symbol") if is_panel else pd.Index([SINGLE_SYMBOL] * len(index))
-        codes, names = pd.factorize(symbols, sort=True)
-        return Dataset(
-            values=np.ascontiguousarray(features.to_numpy(dtype=np.float64)),
-            columns=tuple(str(name) for name in features.columns),
-            index=index,
-            known_at=known_at,
-            symbol_codes=np.asarray(codes, dtype=np.int64),
-            symbols=tuple(str(name) for name in names),
-            target=np.asarray(target, dtype=np.float64),
-            label_end=ends,
-            classes=self.classes,
-            weight=None if weight is None else np.asarray(weight, dtype=np.float64),
-        )
+    def _cannot_be_saved(self) -> ModelError:
+        return ModelError(f"{type(self).__name__} cannot be saved: fill in its to_files and from_files.")
 
     def _trained_report(self, step: str) -> TrainReport:
         if self.report is None:
@@ -310,6 +336,18 @@ class AdapterModel(BaseModel):
     def forecast(self, values: FloatArray) -> FloatArray:
         """Let the adapter ask the native model."""
         return self.adapter.predict(self.native, values)
+
+    def to_files(self) -> ModelFiles:
+        """Let the adapter write the native model as data."""
+        if not self.adapter.can("save_model"):
+            raise ModelError(f"The adapter for {self.config.framework!r} does not save its models.")
+        return self.adapter.save_model(self.native)
+
+    def from_files(self, files: ModelFiles) -> None:
+        """Let the adapter rebuild the native model."""
+        self.native = self.adapter.load_model(
+            files, self.config, n_features=len(self.columns), classes=self.classes
+        )
 
     def feature_importance(self, dataset: Dataset) -> pd.Series[float]:
         """Return how much each feature matters, most first, measured on a dataset's learnable rows.
