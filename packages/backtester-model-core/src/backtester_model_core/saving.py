@@ -24,7 +24,7 @@ from backtester_model_core.artifacts import (
     unpack_arrays,
 )
 from backtester_model_core.config import ModelConfig, parse_config
-from backtester_model_core.dataset import Dataset, Prediction
+from backtester_model_core.dataset import OPTIONAL_COLUMNS, Dataset, Prediction
 from backtester_model_core.exceptions import ArtifactError, BacktesterModelError, ModelError, NotTrainedError
 from backtester_model_core.plugins import MODELS, config_class, plugins, registered_model
 from backtester_model_core.runs import digest_of, digest_of_code
@@ -314,11 +314,10 @@ def _versions(framework: str) -> dict[str, str]:
 
 def _fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256(repr((dataset.columns, dataset.symbols, dataset.classes)).encode())
-    for column in (
-        *(dataset.values, dataset.known_at, dataset.symbol_codes, dataset.target, dataset.label_end),
-        *(() if dataset.weight is None else (dataset.weight,)),
-    ):
-        digest.update(np.ascontiguousarray(column).view(np.uint8).data)
+    columns = ("values", "known_at", "symbol_codes", "target", "label_end", *OPTIONAL_COLUMNS)
+    for column in (getattr(dataset, name) for name in columns):
+        if column is not None:
+            digest.update(np.ascontiguousarray(column).view(np.uint8).data)
     return digest.hexdigest()
 
 
