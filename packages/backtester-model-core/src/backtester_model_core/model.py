@@ -223,25 +223,27 @@ class BaseModel(ABC):
         return versions.folder_of(number)
 
     @classmethod
-    def load(cls, folder: str | Path, *, on_other_versions: OtherVersions = "error") -> Self:
-        """Load the version in force in a folder that :meth:`save` wrote, or one version's own folder.
+    def load(
+        cls, folder: str | Path, *, version: int | None = None, on_other_versions: OtherVersions = "error"
+    ) -> Self:
+        """Load a model that :meth:`save` wrote, from its folder or from the folder of one version.
 
         Nothing in the folder is run. Every byte is verified before it is interpreted, and the model must repeat
         the forecasts that were stored with it.
 
         Args:
             folder: Where the model was saved.
+            version: Number of the version; by default the one in force.
             on_other_versions: ``warn`` to load a model that other library versions saved.
 
         Raises:
             ArtifactError: When the folder must be refused; the message says why and what to do.
         """
-        model = rebuild(
-            read_saved(Path(folder)), adapter_model=AdapterModel, on_other_versions=on_other_versions
-        )
+        saved = read_saved(Path(folder), version)
+        model = rebuild(saved, adapter_model=AdapterModel, on_other_versions=on_other_versions)
         if not isinstance(model, cls):
             raise ArtifactError.refused(
-                folder, f"it is a {type(model).__name__}, not a {cls.__name__}", "Load it by BaseModel.load."
+                folder, f"it holds a {type(model).__name__}, not a {cls.__name__}", "Use BaseModel.load."
             )
         return model
 

@@ -168,12 +168,12 @@ class VersionFolder:
             raise ArtifactError.unwritable(self.path, str(error.strerror or error)) from error
 
 
-def read_saved(folder: Path) -> Artifact:
-    """Read and verify the version in force in a folder, or the one version that the folder itself is.
+def read_saved(folder: Path, version: int | None = None) -> Artifact:
+    """Read and verify a version in a folder, by default the one in force, or the version that the folder itself is.
 
     Raises:
         ArtifactError: When there is none, or it must be refused.
     """
-    if os.path.lexists(folder / MANIFEST):
+    if version is None and os.path.lexists(folder / MANIFEST):
         return read_artifact(folder)
-    return VersionFolder(folder).read()
+    return VersionFolder(folder).read(version)
