@@ -19,13 +19,13 @@ from backtester_model_core.artifacts import (
     DataRecord,
     Manifest,
     PolicyRecord,
+    describe,
     pack_arrays,
-    record_files,
     unpack_arrays,
 )
 from backtester_model_core.config import ModelConfig, parse_config
 from backtester_model_core.dataset import OPTIONAL_COLUMNS, Dataset, Prediction
-from backtester_model_core.exceptions import ArtifactError, BacktesterModelError, ModelError, NotTrainedError
+from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError
 from backtester_model_core.plugins import MODELS, config_class, plugins, registered_model
 from backtester_model_core.runs import digest_of, digest_of_code
 from backtester_model_core.signals import Residuals, SignalPolicy
@@ -89,7 +89,8 @@ def to_artifact(model: BaseModel) -> Artifact:
     files = {**model.to_files(), CORE_ARRAYS: _pack_state(model, model.trained_on.sample)}
     config = model.config.model_dump(mode="json")
     residuals = model.policy.residuals
-    manifest = Manifest(
+    manifest = describe(
+        files,
         content_key=digest_of(config, model.seed, model.trained_on.data.fingerprint, code_facts(model)),
         model=_registered_name(model),
         config=config,
@@ -108,7 +109,6 @@ def to_artifact(model: BaseModel) -> Artifact:
             shrinkage=None if residuals is None else residuals.shrinkage,
         ),
         report=model.report,
-        files=record_files(files),
     )
     return Artifact(manifest, files)
 
@@ -271,7 +271,7 @@ def _replay(model: BaseModel, state: _State) -> None:
     """Forecast the stored rows again and compare."""
     try:
         prediction = model.predict_distribution(_frame(state.sample, state.known_at, model.columns))
-    except BacktesterModelError as error:
+    except Exception as error:  # whatever a framework raises on weights that passed its checks
         raise ArtifactError.refused("The saved model", f"it cannot repeat its forecasts: {error}") from error
     again = _checked_rows(prediction)
     stored = state.expected if state.probability is None else state.probability

@@ -14,7 +14,7 @@ from backtester_model_core.artifacts.manifest import (
     DataRecord,
     Manifest,
     PolicyRecord,
-    record_files,
+    describe,
 )
 from backtester_model_core.artifacts.versions import VersionFolder, read_saved
 
@@ -26,11 +26,11 @@ __all__ = [
     "PolicyRecord",
     "VersionFolder",
     "check_archive",
+    "describe",
     "expect_files",
     "pack_arrays",
     "pack_json",
     "read_saved",
-    "record_files",
     "unpack_arrays",
     "unpack_json",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ import pydantic
 
 from backtester_model_core.artifacts.formats import pack_json, unpack_json
 from backtester_model_core.dataset import TrainReport
-from backtester_model_core.exceptions import ArtifactError
+from backtester_model_core.exceptions import ArtifactError, ModelError
 from backtester_model_core.typing import ModelFiles
 
 FORMAT = 1
@@ -109,14 +110,6 @@ class Artifact:
     files: ModelFiles
 
 
-def record_files(files: ModelFiles) -> dict[str, FileRecord]:
-    """Return the size and digest of each file."""
-    return {
-        name: FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
-        for name, content in files.items()
-    }
-
-
 def seal(facts: Mapping[str, Any]) -> bytes:
     """Write plain data as JSON that holds a digest of the rest of itself."""
     return pack_json({**facts, "sha256": hashlib.sha256(pack_json(facts)).hexdigest()})
@@ -157,8 +150,28 @@ def read_manifest(content: bytes) -> Manifest:
     """
     facts = unseal(content, name=MANIFEST)
     try:
-        return Manifest.model_validate_json(pack_json(facts))
+        return Manifest.model_validate_json(json.dumps(facts))
     except pydantic.ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the whole"
-        raise ArtifactError.in_file(MANIFEST, f"{where}: {fault['msg']}") from error
+        raise ArtifactError.in_file(MANIFEST, _first_fault(error)) from error
+
+
+def describe(files: ModelFiles, **facts: Any) -> Manifest:
+    """Return the manifest of files, with everything else that it says.
+
+    Raises:
+        ModelError: When a name, a size or a fact is one that could not be read back.
+    """
+    records = {
+        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in files.items()
+    }
+    try:
+        return Manifest.model_validate({"files": records, **facts})
+    except pydantic.ValidationError as error:
+        raise ModelError(f"The model cannot be saved: {_first_fault(error)}.") from error
+
+
+def _first_fault(error: pydantic.ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "the whole"
+    return f"{where}: {fault['msg']}"

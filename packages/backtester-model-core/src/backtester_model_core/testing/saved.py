@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
+import subprocess
+import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -83,6 +87,22 @@ class SavedModelChecks(ABC):
             other = (0.0, 1.0, 2.0, 3.0, 4.0)
 
             assert self._refuses(model, files, classes=other)
+
+    def test_killed_saves_leave_every_version_whole(self) -> None:
+        """Look at ``BaseModel.save``, which an extension may have wrapped: an adapter does not touch the disk.
+
+        The environment variable ``BACKTESTER_MODEL_KILLS`` says how many writers are killed; by default ten.
+        """
+        with self._saved() as models:
+            for _, _, folder in models[:1] if hasattr(os, "fork") else []:
+                n_kills = os.environ.get("BACKTESTER_MODEL_KILLS", "10")
+                answer = subprocess.run(  # noqa: S603 - our own program
+                    [sys.executable, "-m", "backtester_model_core.testing.kills", str(folder), n_kills],
+                    check=True,
+                    capture_output=True,
+                )
+
+                assert json.loads(answer.stdout)["after"] == 0
 
     # -- what the checks share --------------------------------------------------------------------------------------
 
