@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -32,6 +32,10 @@ kernels takes about 0.6 seconds, and compiling the ``basic`` set for the first t
 CHUNK_ROWS = 6000
 """Rows computed at a time: enough to outweigh a call's cost, few enough to stay in a cache. No power of two, which
 would have neighbouring registers share the same few places of it."""
+
+
+SYMBOLS_AT_ONCE = 500
+"""Symbols whose states are kept at a time: enough to overlap, few enough to stay in a cache."""
 
 
 def evaluate(
@@ -63,10 +67,11 @@ def evaluate(
     plan.check_columns(panel.columns)
     features = np.empty((panel.n_rows, len(plan.outputs)))
     batch = _Batch.of(plan, panel, _kernels(plan, panel.n_rows, engine), features)
-    if n_threads == 1 or len(panel.symbols) == 1:
-        batch.run(np.arange(panel.n_rows))
+    shares = batch.shares(n_threads)
+    if n_threads == 1:
+        for share in shares:
+            batch.run(share)
     else:
-        shares = [np.flatnonzero(batch.symbols % n_threads == share) for share in range(n_threads)]
         with ThreadPoolExecutor(n_threads) as pool:
             for _ in pool.map(batch.run, shares):
                 pass  # taking the result raises what its thread raised
@@ -121,29 +126,37 @@ class _Batch:
         write = _write_rows if all(kernel is None for kernel in kernels) else load_writer()
         return cls(plan, panel, kernels, write, features, symbols[places], places)
 
-    def run(self, rows: IntArray) -> None:
-        """Compute some of the caller's rows, all of some symbols."""
+    def shares(self, n_threads: int) -> list[range]:
+        """Return the symbols in shares to be computed one after another, or each by a thread."""
+        n_symbols = len(self.panel.symbols)
+        n_shares = max(min(n_threads, n_symbols), -(-n_symbols // SYMBOLS_AT_ONCE), 1)
+        bounds = [n_symbols * share // n_shares for share in range(n_shares + 1)]
+        return [range(*pair) for pair in pairwise(bounds)]
+
+    def run(self, share: range) -> None:
+        """Compute all rows of some symbols."""
         plan, places = self.plan, self.plan.registers()
-        registers = np.empty((max(places) + 1, min(len(rows), CHUNK_ROWS)))
+        rows = np.flatnonzero((self.symbols >= share.start) & (self.symbols < share.stop))
+        registers = np.empty((max(places, default=-1) + 1, min(len(rows), CHUNK_ROWS)))
         constants = slice(len(plan.columns), len(plan.columns) + len(plan.constants))
         registers[constants] = np.array(plan.constants)[:, np.newaxis]
-        states = [self._new_states(call) for call in range(len(plan.calls))]
-        outputs = np.array([places[output] for output in plan.outputs])
+        states = [self._new_states(call, len(share)) for call in range(len(plan.calls))]
+        outputs = np.array([places[output] for output in plan.outputs], dtype=np.int64)
         with np.errstate(all="ignore"):
             for start in range(0, len(rows), CHUNK_ROWS):
                 chunk = rows[start : start + CHUNK_ROWS]
                 held = registers[:, : len(chunk)]
                 kept = list(held)
-                self._run_chunk(chunk, [kept[place] for place in places], states)
+                symbols = self.symbols[chunk] - share.start
+                self._run_chunk(chunk, symbols, [kept[place] for place in places], states)
                 self.write(held, outputs, chunk, self.features)
 
-    def _new_states(self, call: int) -> list[list[float]] | FloatArray | None:
-        """Return a fresh state of every symbol, as a call's kernel or step wants them."""
+    def _new_states(self, call: int, n_symbols: int) -> list[list[float]] | FloatArray | None:
+        """Return a fresh state for each of some symbols, as a call's kernel or step wants them."""
         planned = self.plan.calls[call]
         state = planned.operator.new_state(planned.parameters)
         if state is None:
             return None
-        n_symbols = len(self.panel.symbols)
         return (
             [[*state] for _ in range(n_symbols)]
             if self.kernels[call] is None
@@ -153,12 +166,13 @@ class _Batch:
     def _run_chunk(
         self,
         rows: IntArray,
+        symbols: IntArray,
         values: list[FloatArray],
         states: Sequence[list[list[float]] | FloatArray | None],
     ) -> None:
         """Compute rows that follow each other, going on from what the states remember."""
         plan = self.plan
-        symbols, places = self.symbols[rows], self.places[rows]
+        places = self.places[rows]
         for register, name in zip(values, plan.columns, strict=False):
             np.take(self.panel.columns[name], places, out=register, mode="clip")  # "raise" would copy
         calls = zip(plan.calls, self.kernels, states, values[-len(plan.calls) :], strict=False)

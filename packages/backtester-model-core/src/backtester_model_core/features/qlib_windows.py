@@ -20,7 +20,7 @@ from backtester_model_core.features.qlib_steps import (
     sums_state,
 )
 from backtester_model_core.features.steps import State, largest
-from backtester_model_core.features.window_steps import insert, quantile_of, remove
+from backtester_model_core.features.window_steps import exchange, insert, quantile_of, remove
 
 ROWS = 1  # bars taken, up to n
 KNOWN = 2  # how many values there are
@@ -297,10 +297,12 @@ def qlib_quantile(state: State, x: float, n: int, level: float) -> float:
     slot = int(state[NEXT])
     old = state[KEPT + slot]
     count = int(state[KNOWN])
-    if old - old == 0.0:
+    if old - old == 0.0 and x - x == 0.0:
+        exchange(state, old, x, KEPT + n, count)
+    elif old - old == 0.0:
         remove(state, old, KEPT + n, count)
         count -= 1
-    if x - x == 0.0:
+    elif x - x == 0.0:
         insert(state, x, KEPT + n, count)
         count += 1
     state[KEPT + slot] = x if x - x == 0.0 else NAN
