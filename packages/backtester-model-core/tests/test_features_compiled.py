@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -103,8 +104,9 @@ def calls_of_one(name: str) -> dict[str, Expression]:
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_a_compiled_step_gives_the_same_bits(name: str) -> None:
-    panel = rough_panel(1, [4200, 1, 130])
+def test_a_compiled_step_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "CHUNK_ROWS", 500)
+    panel = rough_panel(1, [900, 1, 130])
 
     assert_compiled_bits_are_the_plain_ones(calls_of_one(name), panel)
 
@@ -147,6 +149,23 @@ def test_bars_computed_in_chunks_are_those_computed_at_once(monkeypatch: pytest.
 
     assert evaluate(feature_set("basic"), panel).tobytes() == whole.tobytes()
     assert evaluate(feature_set("basic"), panel, engine="compiled").tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("engine", ["python", "compiled"])
+def test_symbols_computed_in_shares_are_those_computed_together(
+    engine: Literal["python", "compiled"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = rough_panel(4, [90, 30, 1, 60, 45])
+    together = evaluate(feature_set("basic"), panel, engine=engine)
+    monkeypatch.setattr(batch_module, "SYMBOLS_AT_ONCE", 2)
+
+    assert evaluate(feature_set("basic"), panel, engine=engine).tobytes() == together.tobytes()
+
+
+def test_no_symbols_have_no_rows() -> None:
+    panel = Panel.of(rough_panel(5, [3]).index.to_frame()[[]].assign(close=1.0).iloc[:0])
+
+    assert evaluate({"mean": parse_expression("rolling_mean(close, 3)")}, panel).shape == (0, 1)
 
 
 # -- which engine ----------------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ Engine: TypeAlias = Literal["auto", "python", "compiled"]
 COMPILE_FROM = 5_000_000
 """Steps (bars times calls) from which ``auto`` compiles.
 
-Plain Python takes about 0.4 microseconds a step, so this many take two seconds. Importing numba and loading
-kernels takes about 0.6 seconds, and compiling the ``basic`` set for the first time on a machine about four.
+Plain Python takes about 0.36 microseconds a step, so this many take 1.8 seconds. Importing numba and loading kernels
+takes about 0.6 seconds, and compiling the ``basic`` set for the first time on a machine about three and a half.
 """
 
 CHUNK_ROWS = 6000
