@@ -147,7 +147,7 @@ def bench(session: nox.Session) -> None:
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
     named = [name for name in session.posargs if name in scripts]
     arguments = [argument for argument in session.posargs if argument not in scripts]
-    install_packages(session, *PACKAGES.values(), tools=["numba"])
+    install_packages(session, *PACKAGES.values(), tools=["numba", "TA-Lib"])
     for name in named or scripts:
         session.run("python", scripts[name], *arguments, env={"OMP_NUM_THREADS": "1"})
 
