@@ -1,0 +1,9 @@
+"""Statistical and optimisation-based models as backtester-models; importing this imports no SciPy."""
+
+from importlib.metadata import version
+
+from backtester_model_scipy.config import SciPyModelConfig
+
+__version__ = version("backtester-model-scipy")
+
+__all__ = ["SciPyModelConfig"]
