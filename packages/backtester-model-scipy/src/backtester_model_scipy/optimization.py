@@ -208,6 +208,11 @@ def solve(problem: Problem, search: Search, method: str, *, model: str, seed: in
     return Optimum(values, loss, run.errors(found.x), note)
 
 
+def standard_errors(problem: Problem, values: FloatArray) -> FloatArray:
+    """Return (k,) standard errors of parameters by the inverse Hessian of the loss; NaN where there are none."""
+    return _Run(problem, Search(), None).errors(values / problem.scale)
+
+
 @dataclass(frozen=True, eq=False)
 class _Run:
     """One search in units in which every parameter and the loss of one row are of the order of one."""

@@ -48,9 +48,8 @@ def softmax_problem(
     return Problem.free(labels, loss, gradient, n)
 
 
-def softmax_probability(coefficients: FloatArray, features: FloatArray) -> FloatArray:
-    """Return (n, n_classes) probabilities from (n_classes - 1, 1 + p) coefficients."""
-    score = design_of(features) @ coefficients.T
+def softmax_of(score: FloatArray) -> FloatArray:
+    """Return (n, n_classes) probabilities from the (n, n_classes - 1) scores of all classes but the first."""
     return np.asarray(special.softmax(np.column_stack([np.zeros(len(score)), score]), axis=1))
 
 
@@ -86,7 +85,7 @@ class LogisticRegression(Optimised):
 
     def forecast(self, fitted: Fitted, features: FloatArray, ends: IntArray | None = None) -> FloatArray:
         """Return probabilities."""
-        return softmax_probability(fitted["coefficients"], features)
+        return softmax_of(design_of(features) @ fitted["coefficients"].T)
 
     def importance(self, fitted: Fitted, deviation: FloatArray) -> FloatArray | None:
         """Return absolute coefficients, their mean over classes, times the features' deviations."""
