@@ -33,3 +33,15 @@ class TestTheilSen(AdapterContract):
     framework = "scipy"
     classification: ClassVar = None
     regression: ClassVar = {"model": "theil_sen"}
+
+
+class TestRanks(AdapterContract):
+    framework = "scipy"
+    classification: ClassVar = {"model": "rank_correlation"}
+    regression: ClassVar = {"model": "gaussian_copula"}
+
+
+class TestDensityAndObjective(AdapterContract):
+    framework = "scipy"
+    classification: ClassVar = {"model": "kernel_density"}
+    regression: ClassVar = {"model": "objective"}

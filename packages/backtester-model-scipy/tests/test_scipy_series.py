@@ -437,7 +437,7 @@ def test_the_series_is_found_by_its_name() -> None:
         seed=0,
     )
 
-    assert learned(model, "column")[0] == 1
+    assert learned(model, "columns").tolist() == [1.0]
     assert np.array_equal(learned(model, "weights"), learned(trained("ar", series), "weights"))
 
 

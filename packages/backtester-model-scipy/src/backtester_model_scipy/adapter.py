@@ -12,7 +12,13 @@ from scipy import linalg
 from backtester_model_core.adapter import ModelFrameworkAdapter
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.config.files import parse_config
-from backtester_model_core.exceptions import ConfigError, ModelError, PredictionError, TrainingError
+from backtester_model_core.exceptions import (
+    BacktesterModelError,
+    ConfigError,
+    ModelError,
+    PredictionError,
+    TrainingError,
+)
 from backtester_model_core.features import feature_set
 from backtester_model_core.features.expansion import expand
 from backtester_model_core.labels import label_kind
@@ -120,6 +126,8 @@ class SciPyAdapter(ModelFrameworkAdapter[SciPyModel]):
         )
         try:
             fitted = model.model.fit(rows)
+        except BacktesterModelError:
+            raise
         except REFUSALS as error:
             raise TrainingError(f"{model.model.name} cannot learn from these rows: {error}") from error
         missing = () if classes is None or seen is None else np.delete(np.asarray(classes), seen)

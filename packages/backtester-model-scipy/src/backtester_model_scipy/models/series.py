@@ -69,6 +69,11 @@ class SeriesModel(Model):
     def context_rows(self) -> int:
         """Number of a symbol's rows before a row that its answer comes from."""
 
+    @property
+    def other_columns(self) -> tuple[str, ...]:
+        """Names of features that are needed beside the series; the series is then (n, 1 + number of these)."""
+        return ()
+
     @abstractmethod
     def estimate(self, segments: Sequence[FloatArray], seed: int | None) -> Fitted:
         """Learn from stretches of consecutive values, of one symbol each."""
@@ -79,8 +84,9 @@ class SeriesModel(Model):
 
     def check(self, columns: Sequence[str], horizon: int, n_classes: int | None) -> None:
         """Refuse a series that there is not, and a link that the label does not fit."""
-        if self.series is not None and self.series not in columns:
-            raise ConfigError.unknown("series", self.series, columns)
+        for name in (self.series, *self.other_columns):
+            if name is not None and name not in columns:
+                raise ConfigError.unknown("series", name, columns)
         if self.link == "distribution" and (horizon != 1 or n_classes not in {None, 2}):
             raise ConfigError(
                 "link = 'distribution' answers whether the next value is positive: it takes two classes, or a "
@@ -91,19 +97,14 @@ class SeriesModel(Model):
         """Estimate the series, and what its outlook means for the label."""
         if rows.ends is None:
             raise TrainingError(f"{self.name} learns from consecutive rows: say where they end by ends.")
-        if self.series is not None and self.series not in rows.names:
-            raise TrainingError(
-                f"The series {self.series!r} is not among the features of these rows, whose number is not the "
-                "configuration's. Leave series out to take the first."
-            )
-        column = 0 if self.series is None else rows.names.index(self.series)
-        series = np.ascontiguousarray(rows.features[:, column])
+        columns = self._columns(rows.names)
+        series = _picked(rows.features, columns)
         stretches = segments(rows.ends, self.context_rows)
         learned = self.estimate([series[stretch] for stretch in stretches], rows.seed)
         is_classifier = rows.n_classes is not None
         arrays = {
             **learned.arrays,
-            "column": np.array([float(column)]),
+            "columns": columns,
             "is_classifier": np.array([float(is_classifier)]),
         }
         notes = list(learned.notes)
@@ -123,13 +124,30 @@ class SeriesModel(Model):
             raise PredictionError(
                 f"{self.name} answers from the {self.context_rows} rows before a row: say where they end by ends."
             )
-        series = np.ascontiguousarray(features[:, int(fitted["column"][0])])
+        series = _picked(features, fitted["columns"])
         outlook = self.outlook(fitted.arrays, series, ends)
         is_classifier = bool(fitted["is_classifier"][0])
         if self.link == "fitted":
             signals = outlook.signals(is_classifier=is_classifier)
             return apply_link(fitted.arrays, signals, is_classifier=is_classifier)
         return np.column_stack([1 - outlook.rise, outlook.rise]) if is_classifier else outlook.mean
+
+    def _columns(self, names: tuple[str, ...]) -> FloatArray:
+        """Return the positions of the series and of what is needed beside it."""
+        wanted = (names[0] if self.series is None else self.series, *self.other_columns)
+        for name in wanted:
+            if name not in names:
+                raise TrainingError(
+                    f"{name!r} is not among the features of these rows, whose number is not the configuration's. "
+                    "Leave series out to take the first."
+                )
+        return np.array([float(names.index(name)) for name in wanted])
+
+
+def _picked(features: FloatArray, columns: FloatArray) -> FloatArray:
+    """Return the series, or the (n, k) series with what is needed beside it."""
+    positions = columns.astype(np.int64)
+    return np.ascontiguousarray(features[:, positions[0]] if len(positions) == 1 else features[:, positions])
 
 
 class FilteredSeriesModel(SeriesModel):
