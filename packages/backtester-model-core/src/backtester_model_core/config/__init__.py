@@ -11,6 +11,7 @@ from backtester_model_core.config.groups import (
     GateConfig,
     LabelConfig,
     ValidationConfig,
+    WeightConfig,
 )
 from backtester_model_core.config.model import ModelConfig
 
@@ -22,6 +23,7 @@ __all__ = [
     "LabelConfig",
     "ModelConfig",
     "ValidationConfig",
+    "WeightConfig",
     "parse_config",
     "read_config_file",
 ]
