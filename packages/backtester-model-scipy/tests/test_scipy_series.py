@@ -204,11 +204,11 @@ def test_the_likelihood_of_garch_is_that_of_arch(model_class: type[Garch]) -> No
     wanted = oracle.fix(values[order]).loglikelihood
     before = oracle.volatility.backcast(returns - returns.mean())
 
-    loss, gradient = model_class()._loss(values, returns, float(before))
+    loss, gradient = model_class().loss_of(values, returns, float(before))
 
     assert -loss == pytest.approx(wanted, rel=1e-9)
     numeric = optimize.approx_fprime(
-        values, lambda v: model_class()._loss(v, returns, float(before))[0], 1e-7
+        values, lambda v: model_class().loss_of(v, returns, float(before))[0], 1e-7
     )
     assert np.allclose(gradient, numeric, rtol=1e-3, atol=0.05)
 
@@ -375,6 +375,7 @@ def test_three_classes_are_answered_through_the_link() -> None:
         ([3, 6], [slice(0, 7)]),  # the windows 0-3 and 3-6 share a row
         ([3, 7], [slice(0, 4), slice(4, 8)]),  # nobody says that rows 3 and 4 are of one symbol
         ([3, 4, 12, 13], [slice(0, 5), slice(9, 14)]),
+        ([12, 3, 13, 4], [slice(0, 5), slice(9, 14)]),  # rows of a panel come in order of time
     ],
 )
 def test_windows_that_share_a_row_are_one_stretch(ends: list[int], wanted: list[slice]) -> None:

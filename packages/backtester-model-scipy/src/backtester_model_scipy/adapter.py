@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy import linalg
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.adapter import HeldBack, SequenceAdapter
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.config.files import parse_config
 from backtester_model_core.exceptions import (
@@ -63,7 +63,7 @@ class SciPyModel:
         return (features - self.center) / self.scale
 
 
-class SciPyAdapter(ModelFrameworkAdapter[SciPyModel]):
+class SciPyAdapter(SequenceAdapter[SciPyModel]):
     """Statistical and optimisation-based models, by SciPy."""
 
     config_class: ClassVar[type[ModelConfig]] = SciPyModelConfig
@@ -91,7 +91,7 @@ class SciPyAdapter(ModelFrameworkAdapter[SciPyModel]):
         *,
         classes: tuple[float, ...] | None = None,
         weight: FloatArray | None = None,
-        validation: Any = None,  # noqa: ARG002 - no model of this package stops early
+        validation: HeldBack | None = None,  # noqa: ARG002 - no model of this package stops early
         seed: int | None = None,
         ends: IntArray | None = None,
     ) -> SciPyModel:
@@ -157,6 +157,7 @@ class SciPyAdapter(ModelFrameworkAdapter[SciPyModel]):
         target: FloatArray | IntArray,  # noqa: ARG002 - coefficients say it without
         *,
         seed: int | None = None,  # noqa: ARG002
+        ends: IntArray | None = None,
     ) -> FloatArray:
         """Return how far one standard deviation of each feature moves the score.
 
@@ -165,7 +166,8 @@ class SciPyAdapter(ModelFrameworkAdapter[SciPyModel]):
         """
         own = None
         if model.fitted is not None:
-            own = model.model.importance(model.fitted, model.standardised(features).std(axis=0))
+            rows = features if ends is None else features[ends]
+            own = model.model.importance(model.fitted, model.standardised(rows).std(axis=0))
         if own is None:
             weighing = sorted(
                 name for name, one in _models().items() if one.importance is not Model.importance

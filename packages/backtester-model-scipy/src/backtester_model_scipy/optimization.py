@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import pydantic
@@ -16,6 +16,7 @@ from backtester_model_core.typing import BoolArray, FloatArray
 
 Loss: TypeAlias = Callable[[FloatArray], float]
 Gradient: TypeAlias = Callable[[FloatArray], FloatArray]
+Result = TypeVar("Result")
 
 STEP = float(np.finfo(np.float64).eps ** (1 / 4))
 """Relative step of second differences of a loss; of first differences of a gradient its square would do."""
@@ -112,6 +113,18 @@ class Problem:
         k = len(names)
         wide = np.full(k, np.inf)
         return cls(names, np.zeros(k), loss, -wide, wide, np.ones(k), size, gradient)
+
+
+def remembered(function: Callable[[FloatArray], Result]) -> Callable[[FloatArray], Result]:
+    """Return the function with its last result kept: a loss is asked for, and then its gradient at the same place."""
+    last: list[tuple[FloatArray, Result]] = []
+
+    def ask(values: FloatArray) -> Result:
+        if not last or not np.array_equal(last[0][0], values):
+            last[:] = [(values.copy(), function(values))]
+        return last[0][1]
+
+    return ask
 
 
 @dataclass(frozen=True, eq=False)

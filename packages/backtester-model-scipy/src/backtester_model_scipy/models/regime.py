@@ -13,7 +13,7 @@ from backtester_model_core.typing import FloatArray, IntArray
 from backtester_model_scipy.catalogs import register_model
 from backtester_model_scipy.models.model import Fitted, Optimised, estimates_note
 from backtester_model_scipy.models.series import FilteredSeriesModel, Outlook, pooled_deviation
-from backtester_model_scipy.optimization import Problem
+from backtester_model_scipy.optimization import Problem, remembered
 
 NAMES = ("mean_0", "mean_1", "deviation_0", "deviation_1", "stay_0", "stay_1")
 MIN_ROWS = 50
@@ -40,11 +40,16 @@ class TwoRegimes(FilteredSeriesModel, Optimised):
         if len(x) < MIN_ROWS:
             raise TrainingError(f"regime: {len(x)} rows are too few; it takes at least {MIN_ROWS}.")
 
+        @remembered
+        def both(values: FloatArray) -> tuple[float, FloatArray]:
+            parts = [negative_likelihood(values, one) for one in segments]
+            return sum(loss for loss, _ in parts), np.sum([slope for _, slope in parts], axis=0)
+
         def loss(values: FloatArray) -> float:
-            return sum(negative_likelihood(values, one)[0] for one in segments)
+            return both(values)[0]
 
         def gradient(values: FloatArray) -> FloatArray:
-            return np.asarray(np.sum([negative_likelihood(values, one)[1] for one in segments], axis=0))
+            return both(values)[1]
 
         middle = float(x.mean())
         by_volatility = np.array([middle, middle, 0.7 * unit, 1.5 * unit, 0.95, 0.9])

@@ -171,6 +171,7 @@ def segments(ends: IntArray, context_rows: int) -> list[slice]:
 
     The rows before an end are of its symbol, so windows that share a row belong together.
     """
+    ends = np.unique(ends)
     starts = ends - context_rows
     breaks = np.flatnonzero(starts[1:] > ends[:-1]) + 1
     firsts, lasts = np.concatenate([[0], breaks]), np.concatenate([breaks - 1, [len(ends) - 1]])

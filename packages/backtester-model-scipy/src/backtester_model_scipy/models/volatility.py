@@ -13,7 +13,7 @@ from backtester_model_core.typing import FloatArray, IntArray
 from backtester_model_scipy.catalogs import register_model
 from backtester_model_scipy.models.model import Fitted, Optimised, estimates_note
 from backtester_model_scipy.models.series import FilteredSeriesModel, Outlook, pooled_deviation
-from backtester_model_scipy.optimization import Constraint, Problem
+from backtester_model_scipy.optimization import Constraint, Problem, remembered
 
 MIN_ROWS = 50
 MAX_PERSISTENCE = 0.9999
@@ -52,12 +52,16 @@ class Garch(FilteredSeriesModel, Optimised):
             raise TrainingError(f"{self.name}: {n} rows are too few; it takes at least {MIN_ROWS}.")
         before = [float(np.var(one)) or unit**2 for one in segments]
 
+        @remembered
+        def both(values: FloatArray) -> tuple[float, FloatArray]:
+            parts = [self.loss_of(values, one, first) for one, first in zip(segments, before, strict=True)]
+            return sum(loss for loss, _ in parts), np.sum([slope for _, slope in parts], axis=0)
+
         def loss(values: FloatArray) -> float:
-            return sum(self._loss(values, one, first)[0] for one, first in zip(segments, before, strict=True))
+            return both(values)[0]
 
         def gradient(values: FloatArray) -> FloatArray:
-            parts = [self._loss(values, one, first)[1] for one, first in zip(segments, before, strict=True)]
-            return np.asarray(np.sum(parts, axis=0))
+            return both(values)[1]
 
         k = len(self.parameters)
         lower, upper = np.zeros(k), np.ones(k)
@@ -88,7 +92,7 @@ class Garch(FilteredSeriesModel, Optimised):
         """Return parameters whose stationary variance is that of the series."""
         return np.array([middle, unit**2 * (1 - total), news, total - news])
 
-    def _loss(self, values: FloatArray, x: FloatArray, before: float) -> tuple[float, FloatArray]:
+    def loss_of(self, values: FloatArray, x: FloatArray, before: float) -> tuple[float, FloatArray]:
         """Return a stretch's negative log-likelihood and its gradient, the latter by the adjoint recursion."""
         mu, omega, alpha, beta, gamma = (*values, 0.0)[:5]
         e = x - mu
