@@ -217,7 +217,8 @@ def solve(problem: Problem, search: Search, method: str, *, model: str, seed: in
         )
     values = found.x * problem.scale
     loss = float(problem.loss(values))
-    note = f"{method} converged in {n_iterations} iterations to {loss:.6g} (slope {steepness:.0e} per row)."
+    where = f"slope {steepness:.0e} per row" if np.isfinite(steepness) else "at a constraint"
+    note = f"{method} converged in {n_iterations} iterations to {loss:.6g} ({where})."
     return Optimum(values, loss, run.errors(found.x), note)
 
 
