@@ -24,7 +24,7 @@ class FittedDistribution(SeriesModel, Optimised):
     """Returns from one distribution: ``x_t = mu + v_{t-1} z_t``, z with the density f of the chosen family.
 
     v is the ``volatility`` feature as known a bar before, or 1. First mu is the mean of x weighted by ``1 / v**2``
-    (generalised least squares: Aitken, 1935), then ``-sum log f((x_t - mu) / v_{t-1})`` is minimised over shapes,
+    (generalised least squares: Aitken (1935)), then ``-sum log f((x_t - mu) / v_{t-1})`` is minimised over shapes,
     location and scale, as :func:`scipy.stats.fit` does. The probability of a positive return is
     ``1 - F(-mu / v_t)``, the closer to one half the wilder the bar. Without a volatility it is the same on every
     row: a base rate.
