@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backtester_model_core.bars.calendar import TradingDays, timezone_of
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction
 from backtester_model_core.evaluation import (
@@ -252,6 +253,7 @@ def trade(
         "costs": config.costs,
         "delisting_return": config.label.delisting_return,
         "delisted_after": config.label.delisted_after,
+        "day": TradingDays.of(sessions, config.label.session_timezone or timezone_of(bars.index)).number,
     }
     followed = after_cost_return(weights, horizon=config.prediction_horizon, **prices)
     paths = {"signals": followed, **baseline_returns(np.nan_to_num(table(foreseen)) > 0, **prices)}
