@@ -146,7 +146,7 @@ def test_jarque_and_bera_agree_with_scipy() -> None:
 
 def test_the_hurst_exponent_tells_trends_walks_and_noise_apart() -> None:
     rng = np.random.default_rng(0)
-    trend, steps, noise = np.arange(600.0), walk(600), rng.normal(size=600)
+    trend, steps, noise = np.arange(270.0), walk(270), rng.normal(size=270)
 
     found = [np.nanmean(computed("hurst(close, 256)", values)) for values in (trend, steps, noise)]
 
@@ -193,9 +193,20 @@ def test_another_future_changes_nothing_before() -> None:  # T2
 
 
 def test_the_declared_memory_is_enough() -> None:  # T3
-    bars = random_bars(1200, seed=3)
+    bars, memory = random_bars(600, seed=3), checks.memory_of(EXPRESSIONS)
 
-    assert checks.find_warm_up_leaks(COMPUTE, bars, memory_bars=checks.memory_of(EXPRESSIONS)) == []
+    assert checks.find_warm_up_leaks(COMPUTE, bars, memory_bars=memory, n_ends=1) == []
+
+
+def test_a_memory_that_is_declared_too_short_is_found() -> None:
+    text = {"butterworth_lowpass": EXPRESSIONS["butterworth_lowpass"]}
+    compute = checks.feature_values(text)
+
+    leaks = checks.find_warm_up_leaks(
+        compute, random_bars(300), memory_bars={"butterworth_lowpass": 15}, n_ends=1
+    )
+
+    assert [leak.column for leak in leaks] == ["butterworth_lowpass"]
 
 
 def test_other_symbols_change_nothing() -> None:

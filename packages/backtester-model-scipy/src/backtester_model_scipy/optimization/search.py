@@ -1,22 +1,17 @@
-"""Minimise an objective by a method's name, within bounds and constraints, and refuse what did not converge."""
+"""Minimise a problem by a method's name, and refuse what did not converge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-import pydantic
 from scipy import optimize
 
-from backtester_model_core.config.groups import Group, Name
 from backtester_model_core.exceptions import ConfigError, TrainingError
 from backtester_model_core.typing import BoolArray, FloatArray
-
-Loss: TypeAlias = Callable[[FloatArray], float]
-Gradient: TypeAlias = Callable[[FloatArray], FloatArray]
-Result = TypeVar("Result")
+from backtester_model_scipy.optimization.methods import METHODS
+from backtester_model_scipy.optimization.problem import Constraint, Loss, Optimum, Problem, Search
 
 STEP = float(np.finfo(np.float64).eps ** (1 / 4))
 """Relative step of second differences of a loss; of first differences of a gradient its square would do."""
@@ -26,172 +21,6 @@ FLAT = 1e-5
 
 SEARCH_RADIUS = 10.0
 """Half the side of the box that a global method searches where a parameter has no bound, in units of its scale."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """What a method of ``scipy.optimize`` can do.
-
-    Attributes:
-        kind: ``local`` from a start, or ``global`` in a box and polished by a local method.
-        keeps_bounds: Whether it takes bounds.
-        keeps_constraints: Whether it takes linear constraints.
-        needs_gradient: Whether it cannot do without derivatives.
-        needs_hessian: Whether it cannot do without second derivatives.
-    """
-
-    kind: Literal["local", "global"] = "local"
-    keeps_bounds: bool = False
-    keeps_constraints: bool = False
-    needs_gradient: bool = False
-    needs_hessian: bool = False
-
-
-METHODS: Mapping[str, Method] = {
-    "Nelder-Mead": Method(keeps_bounds=True),
-    "Powell": Method(keeps_bounds=True),
-    "CG": Method(),
-    "BFGS": Method(),
-    "Newton-CG": Method(needs_gradient=True),
-    "L-BFGS-B": Method(keeps_bounds=True),
-    "TNC": Method(keeps_bounds=True),
-    "COBYLA": Method(keeps_bounds=True, keeps_constraints=True),
-    "COBYQA": Method(keeps_bounds=True, keeps_constraints=True),
-    "SLSQP": Method(keeps_bounds=True, keeps_constraints=True),
-    "trust-constr": Method(keeps_bounds=True, keeps_constraints=True, needs_hessian=True),
-    "dogleg": Method(needs_gradient=True, needs_hessian=True),
-    "trust-ncg": Method(needs_gradient=True, needs_hessian=True),
-    "trust-krylov": Method(needs_gradient=True, needs_hessian=True),
-    "trust-exact": Method(needs_gradient=True, needs_hessian=True),
-    "differential_evolution": Method("global", keeps_bounds=True, keeps_constraints=True),
-    "dual_annealing": Method("global", keeps_bounds=True),
-    "basinhopping": Method("global", keeps_bounds=True, keeps_constraints=True),
-    "shgo": Method("global", keeps_bounds=True, keeps_constraints=True),
-}
-"""Every local method of ``scipy.optimize.minimize``, and the global ones, by the names that SciPy gives them."""
-
-
-class Constraint(Group):
-    """Linear bounds on a weighted sum of parameters: ``lower <= sum of weight times parameter <= upper``."""
-
-    terms: dict[Name, float] = pydantic.Field(
-        min_length=1, description="Weight of each parameter, by its name."
-    )
-    lower: float | None = pydantic.Field(default=None, description="Smallest value that is allowed.")
-    upper: float | None = pydantic.Field(default=None, description="Largest value that is allowed.")
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """An objective over named parameters.
-
-    Attributes:
-        names: Names of the k parameters.
-        start: (k,) where a local search begins; inside the bounds.
-        loss: From (k,) parameters to the number to be minimised, such as a negative log-likelihood.
-        gradient: Its derivative; ``None`` where it is taken by differences.
-        lower: (k,) smallest values, minus infinity where there are none.
-        upper: (k,) largest values, infinity where there are none.
-        scale: (k,) the size of a noticeable change of each parameter.
-        size: Number of rows that the loss is summed over.
-        constraints: What must hold between parameters.
-    """
-
-    names: tuple[str, ...]
-    start: FloatArray
-    loss: Loss
-    lower: FloatArray
-    upper: FloatArray
-    scale: FloatArray
-    size: int
-    gradient: Gradient | None = None
-    constraints: tuple[Constraint, ...] = ()
-
-    @classmethod
-    def free(cls, names: tuple[str, ...], loss: Loss, gradient: Gradient | None, size: int) -> Problem:
-        """Return a problem without bounds that starts at zero and whose parameters are of the order of one."""
-        k = len(names)
-        wide = np.full(k, np.inf)
-        return cls(names, np.zeros(k), loss, -wide, wide, np.ones(k), size, gradient)
-
-
-def remembered(function: Callable[[FloatArray], Result]) -> Callable[[FloatArray], Result]:
-    """Return the function with its last result kept: a loss is asked for, and then its gradient at the same place."""
-    last: list[tuple[FloatArray, Result]] = []
-
-    def ask(values: FloatArray) -> Result:
-        if not last or not np.array_equal(last[0][0], values):
-            last[:] = [(values.copy(), function(values))]
-        return last[0][1]
-
-    return ask
-
-
-@dataclass(frozen=True, eq=False)
-class Optimum:
-    """Where a search ended.
-
-    Attributes:
-        values: (k,) parameters.
-        loss: The objective there.
-        errors: (k,) standard errors by the inverse Hessian; NaN at a bound and where it cannot be inverted.
-        note: How the search went, in a sentence.
-    """
-
-    values: FloatArray
-    loss: float
-    errors: FloatArray
-    note: str
-
-
-class Search(Group):
-    """How an objective is minimised, and within what."""
-
-    bounds: dict[Name, tuple[float | None, float | None]] = pydantic.Field(
-        default_factory=dict,
-        max_length=1000,
-        description="Smallest and largest value of a parameter, by its name: [0.0, 0.5].",
-    )
-    constraints: tuple[Constraint, ...] = pydantic.Field(
-        default=(), max_length=100, description="Linear constraints between parameters."
-    )
-    max_iterations: int = pydantic.Field(
-        default=1000, ge=1, le=1_000_000, description="Iterations after which a search is given up."
-    )
-    tolerance: float = pydantic.Field(
-        default=1e-12, gt=0, lt=1, description="Relative change of the objective per row that counts as none."
-    )
-
-    @pydantic.field_validator("bounds")
-    @classmethod
-    def _check_order(
-        cls, value: dict[str, tuple[float | None, float | None]]
-    ) -> dict[str, tuple[float | None, float | None]]:
-        for name, (lower, upper) in value.items():
-            if lower is not None and upper is not None and lower >= upper:
-                raise ValueError(f"the lower bound of {name} ({lower:g}) is not below the upper ({upper:g})")
-        return value
-
-
-def check_method(name: str, *, bounds: bool, constraints: bool, model: str) -> None:
-    """Refuse a method that SciPy does not have, or that cannot keep what must be kept.
-
-    Raises:
-        ConfigError: With the names of those that can.
-    """
-    if name not in METHODS:
-        valid = ", ".join(METHODS)
-        raise ConfigError(f"{ConfigError.unknown('optimization_method', name, METHODS)} Valid: {valid}.")
-    method = METHODS[name]
-    for what, wanted, kept in (
-        ("constraints", constraints, "keeps_constraints"),
-        ("bounds", bounds, "keeps_bounds"),
-    ):
-        if wanted and not getattr(method, kept):
-            able = ", ".join(each for each, other in METHODS.items() if getattr(other, kept))
-            raise ConfigError(
-                f"optimization_method {name!r} keeps no {what}, which {model} has. Use one of: {able}."
-            )
 
 
 def solve(problem: Problem, search: Search, method: str, *, model: str, seed: int | None = None) -> Optimum:
@@ -358,17 +187,8 @@ def _narrowed(problem: Problem, search: Search) -> Problem:
             raise ConfigError(
                 f"The bounds of {name} leave nothing: it goes from {problem.lower[at]:g} to {problem.upper[at]:g}."
             )
-    return Problem(
-        problem.names,
-        problem.start,
-        problem.loss,
-        lower,
-        upper,
-        problem.scale,
-        problem.size,
-        problem.gradient,
-        (*problem.constraints, *search.constraints),
-    )
+    together = (*problem.constraints, *search.constraints)
+    return replace(problem, lower=lower, upper=upper, constraints=together)
 
 
 def _place_of(name: str, names: tuple[str, ...]) -> int:
