@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -16,51 +16,19 @@ from backtester_model_core.exceptions import (
     BacktesterModelError,
     ConfigError,
     ModelError,
-    PredictionError,
     TrainingError,
 )
 from backtester_model_core.features import feature_set
 from backtester_model_core.features.expansion import expand
 from backtester_model_core.labels import label_kind
-from backtester_model_core.typing import FloatArray, IntArray
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 from backtester_model_scipy.catalogs import MODELS
 from backtester_model_scipy.config import SciPyModelConfig
 from backtester_model_scipy.models import Fitted, Model, Rows
+from backtester_model_scipy.native import SciPyModel, pack_model, unpack_model
 
 REFUSALS = (ValueError, ArithmeticError, linalg.LinAlgError)
 """What SciPy and NumPy raise on rows that an estimate cannot be made from."""
-
-
-@dataclass(frozen=True, eq=False)
-class SciPyModel:
-    """A model with what training made of it.
-
-    Attributes:
-        model: The model with its parameters.
-        columns: Names of the features, as far as the configuration says them.
-        fitted: What it learned; ``None`` before training.
-        center: (p,) what is subtracted from the features.
-        scale: (p,) what they are divided by.
-        seen: Positions of the classes that training rows had; ``None`` for regression.
-        n_classes: Number of classes there are; ``None`` for regression.
-        notes: What is worth knowing about the training.
-    """
-
-    model: Model
-    columns: tuple[str, ...]
-    fitted: Fitted | None = None
-    center: FloatArray | None = None
-    scale: FloatArray | None = None
-    seen: IntArray | None = None
-    n_classes: int | None = None
-    notes: tuple[str, ...] = ()
-    normalize: bool = True
-
-    def standardised(self, features: FloatArray) -> FloatArray:
-        """Return features as the model sees them."""
-        if self.center is None or self.scale is None:
-            return features
-        return (features - self.center) / self.scale
 
 
 class SciPyAdapter(SequenceAdapter[SciPyModel]):
@@ -130,6 +98,9 @@ class SciPyAdapter(SequenceAdapter[SciPyModel]):
             raise
         except REFUSALS as error:
             raise TrainingError(f"{model.model.name} cannot learn from these rows: {error}") from error
+        fitted = Fitted.from_state(
+            fitted.state(), fitted.notes
+        )  # laid out as after loading, to the same last bit
         missing = () if classes is None or seen is None else np.delete(np.asarray(classes), seen)
         absent = tuple(f"No training row has the class {value:g}: its probability is 0." for value in missing)
         return replace(ready, fitted=fitted, notes=(*fitted.notes, *absent))
@@ -137,18 +108,26 @@ class SciPyAdapter(SequenceAdapter[SciPyModel]):
     @np.errstate(all="ignore")
     def predict(self, model: SciPyModel, features: FloatArray, *, ends: IntArray | None = None) -> FloatArray:
         """Return values, or probabilities with 0 for a class that no training row had."""
-        if model.fitted is None:
-            raise PredictionError(f"The model {model.model.name!r} is not trained.")
-        answer = model.model.forecast(model.fitted, model.standardised(features), ends)
-        if model.n_classes is None or model.seen is None or len(model.seen) == model.n_classes:
-            return answer
-        probability = np.zeros((len(answer), model.n_classes))
-        probability[:, model.seen] = answer
-        return probability
+        return model.forecast(features, ends)
 
     def training_notes(self, model: SciPyModel) -> tuple[str, ...]:
         """Return how the search went, the estimates, and what could not be done as asked."""
         return model.notes
+
+    def save_model(self, model: SciPyModel) -> ModelFiles:
+        """Return what was learned as arrays, and a few facts."""
+        return pack_model(model)
+
+    def load_model(
+        self,
+        files: ModelFiles,
+        config: ModelConfig,
+        *,
+        n_features: int,
+        classes: tuple[float, ...] | None,
+    ) -> SciPyModel:
+        """Rebuild a trained model from its arrays, and check that it answers as one of that task and size."""
+        return unpack_model(self.initialize_model(config), files, n_features=n_features, classes=classes)
 
     def feature_importance(
         self,

@@ -34,6 +34,10 @@ class LinearSeriesModel(SeriesModel):
 
     def outlook(self, arrays: Mapping[str, FloatArray], series: FloatArray, ends: IntArray) -> Outlook:
         """Weigh the last values, one lag after another, so that no row depends on another of the call."""
+        if len(arrays["weights"]) > self.context_rows + 1:
+            raise ValueError(
+                f"{len(arrays['weights'])} weights look back further than {self.context_rows} rows"
+            )
         mean = np.full(len(ends), float(arrays["intercept"][0]))
         for lag, weight in enumerate(arrays["weights"].tolist()):
             mean += weight * series[ends - lag]

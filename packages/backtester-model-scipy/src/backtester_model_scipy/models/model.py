@@ -69,7 +69,8 @@ class Fitted:
     @classmethod
     def from_state(cls, state: Mapping[str, FloatArray], notes: Sequence[str] = ()) -> Self:
         """Return what was learned, from its arrays."""
-        return cls({name: np.asarray(array, dtype=np.float64) for name, array in state.items()}, tuple(notes))
+        arrays = {name: np.ascontiguousarray(array, dtype=np.float64) for name, array in state.items()}
+        return cls(arrays, tuple(notes))
 
 
 class Model(Group, ABC):

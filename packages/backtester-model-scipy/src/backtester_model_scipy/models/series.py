@@ -147,6 +147,8 @@ class SeriesModel(Model):
 def _picked(features: FloatArray, columns: FloatArray) -> FloatArray:
     """Return the series, or the (n, k) series with what is needed beside it."""
     positions = columns.astype(np.int64)
+    if not len(positions) or positions.min() < 0:
+        raise IndexError(f"{positions.tolist()} are no positions of features")
     return np.ascontiguousarray(features[:, positions[0]] if len(positions) == 1 else features[:, positions])
 
 
