@@ -182,7 +182,8 @@ def segments(ends: IntArray, context_rows: int) -> list[slice]:
 
 def pooled_deviation(stretches: Sequence[FloatArray], *, name: str) -> float:
     """Return the standard deviation of all values, and refuse a series that does not move."""
-    deviation = float(np.concatenate(stretches).std())
-    if not deviation > 0:
+    values = np.concatenate(stretches)
+    deviation = float(values.std())
+    if not deviation > 1e-12 * np.abs(values).max():
         raise TrainingError(f"{name}: the series has the same value in every training row.")
     return deviation
