@@ -55,7 +55,10 @@ def forward_return(panel: Panel, config: ModelConfig) -> Label:
                 "Leave one of them out."
             )
         target, label_end = _relative_change(panel, config.target_column, config.prediction_horizon)
-        return Label(_in_form(target, config), label_end, traded.returns)
+        note = (
+            f"the target is {config.target_column!r}: LONG foresees its rise, returns are of the traded price"
+        )
+        return Label(_in_form(target, config), label_end, traded.returns, notes=(note,))
     target = _in_form(traded.returns, config)
     if config.label.excess_over is None:
         return Label(target, traded.label_end, traded.returns)
