@@ -148,7 +148,7 @@ def test_classes_that_make_no_sense_are_refused(seen: Any) -> None:
         ("logistic", {"coefficients": np.full((1, 5), np.nan)}),
         ("logistic", {"coefficients": np.full((1, 5), np.inf)}),
         ("logistic", {"coefficients": np.zeros((1, 5), dtype=np.float32)}),
-        ("logistic", {"core.scale": np.zeros(4)}),
+        ("logistic", {"feature_scale": np.zeros(4)}),
         ("logistic", {"coefficients": None}),
         ("arma", {"weights": np.zeros(99)}),
         ("arma", {"columns": np.array([-1.0])}),

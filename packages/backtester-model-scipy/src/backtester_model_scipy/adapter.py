@@ -98,9 +98,8 @@ class SciPyAdapter(SequenceAdapter[SciPyModel]):
             raise
         except REFUSALS as error:
             raise TrainingError(f"{model.model.name} cannot learn from these rows: {error}") from error
-        fitted = Fitted.from_state(
-            fitted.state(), fitted.notes
-        )  # laid out as after loading, to the same last bit
+        # Arrays laid out as they are after loading: products then agree to the last bit.
+        fitted = Fitted.from_state(fitted.state(), fitted.notes)
         missing = () if classes is None or seen is None else np.delete(np.asarray(classes), seen)
         absent = tuple(f"No training row has the class {value:g}: its probability is 0." for value in missing)
         return replace(ready, fitted=fitted, notes=(*fitted.notes, *absent))

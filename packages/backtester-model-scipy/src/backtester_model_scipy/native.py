@@ -28,6 +28,7 @@ class SciPyModel:
         seen: Positions of the classes that training rows had; ``None`` for regression.
         n_classes: Number of classes there are; ``None`` for regression.
         notes: What is worth knowing about the training.
+        normalize: Whether features are standardised, for a model that wants it.
     """
 
     model: Model
@@ -62,7 +63,7 @@ def pack_model(model: SciPyModel) -> ModelFiles:
     """Return a trained model's arrays, and its name, classes and notes."""
     if model.fitted is None or model.center is None or model.scale is None:
         raise NotTrainedError.before(model.model.name, "be saved")
-    arrays = {"core.center": model.center, "core.scale": model.scale, **model.fitted.state()}
+    arrays = {"feature_center": model.center, "feature_scale": model.scale, **model.fitted.state()}
     facts = {
         "model": model.model.name,
         "n_classes": model.n_classes,
@@ -91,7 +92,7 @@ def unpack_model(
     arrays = {
         name: _numbers(array, name) for name, array in unpack_arrays(files[ARRAYS], name=ARRAYS).items()
     }
-    center, scale = (arrays.pop(f"core.{name}", np.empty(0)) for name in ("center", "scale"))
+    center, scale = (arrays.pop(f"feature_{name}", np.empty(0)) for name in ("center", "scale"))
     if not (center.shape == scale.shape == (n_features,)) or not (np.isfinite(center) & (scale > 0)).all():
         raise ArtifactError.in_file(ARRAYS, f"it does not standardise {n_features} features")
     model = replace(

@@ -13,14 +13,7 @@ import pydantic
 from backtester_model_core.config.groups import Group
 from backtester_model_core.exceptions import ConfigError
 from backtester_model_core.typing import FloatArray, IntArray
-from backtester_model_scipy.optimization import (
-    METHODS,
-    Optimum,
-    Problem,
-    Search,
-    check_method,
-    solve,
-)
+from backtester_model_scipy.optimization import Optimum, Problem, Search, check_method, solve
 
 MAX_ESTIMATES = 6
 """Estimates that a note shows, those furthest from zero in their standard errors."""
@@ -181,7 +174,6 @@ def estimates_note(names: Sequence[str], values: FloatArray, errors: FloatArray)
 WEIGHTS_UNUSED = "The model takes no sample weights: every row counted the same."
 
 __all__ = [
-    "METHODS",
     "WEIGHTS_UNUSED",
     "Fitted",
     "Model",

@@ -14,7 +14,7 @@ from backtester_model_scipy.optimization.methods import METHODS
 from backtester_model_scipy.optimization.problem import Constraint, Loss, Optimum, Problem, Search
 
 STEP = float(np.finfo(np.float64).eps ** (1 / 4))
-"""Relative step of second differences of a loss; of first differences of a gradient its square would do."""
+"""Relative step of the differences of gradients; wide, as some gradients are differences of losses themselves."""
 
 FLAT = 1e-5
 """Slope of the loss per row, in units of a parameter's scale, at which a search that gave up counts as converged."""
