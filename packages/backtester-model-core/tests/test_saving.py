@@ -143,7 +143,7 @@ def test_a_panels_model_checks_rows_of_one_symbol(tmp_path):
     model = trained(bars=random_panel(3, 200))
     model.save(tmp_path)
 
-    assert len(model.trained_on.sample) == 8 + 6 - 1
+    assert len(model.trained_on.sample) == 8
     assert BaseModel.load(tmp_path).report == model.report
 
 

@@ -7,7 +7,7 @@ Example:
     >>> print(result.verdict.sentence)                                        # doctest: +SKIP
 """
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter, SequenceAdapter
 from backtester_model_core.bars import check_bars, examine_bars
 from backtester_model_core.config import DataConfig, ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
@@ -29,6 +29,7 @@ __all__ = [
     "DataConfig",
     "DataRetrieval",
     "Dataset",
+    "HeldBack",
     "ModelConfig",
     "ModelFactory",
     "ModelFrameworkAdapter",
@@ -36,6 +37,7 @@ __all__ = [
     "ModelSignalType",
     "ModelStore",
     "Prediction",
+    "SequenceAdapter",
     "SignalPolicy",
     "TrainReport",
     "WalkForwardResult",

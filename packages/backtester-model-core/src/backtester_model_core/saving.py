@@ -61,10 +61,10 @@ class TrainingRecord:
     sample: pd.DataFrame
 
     @classmethod
-    def of(cls, dataset: Dataset, *, lookback: int) -> Self:
+    def of(cls, dataset: Dataset, *, n_context: int) -> Self:
         """Look at the rows of a training."""
         own = np.flatnonzero(dataset.is_complete & (dataset.symbol_codes == dataset.symbol_codes[-1]))
-        rows = own[-(N_CHECKED + min(lookback, MAX_CONTEXT) - 1) :]
+        rows = own[-(N_CHECKED + min(n_context, MAX_CONTEXT)) :]
         data = DataRecord(
             first=f"{dataset.known_at[0]}Z",
             last=f"{dataset.known_at[-1]}Z",

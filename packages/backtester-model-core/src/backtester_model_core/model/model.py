@@ -8,12 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
 from backtester_model_core.artifacts import VersionFolder, read_saved
 from backtester_model_core.bars import check_bars
 from backtester_model_core.config import ModelConfig
@@ -26,8 +25,8 @@ from backtester_model_core.plugins import plugins
 from backtester_model_core.saving import OtherVersions, TrainingRecord, rebuild, to_artifact
 from backtester_model_core.signals import Residuals, SignalFrame, SignalPolicy
 from backtester_model_core.splits import PurgedKFold, purged_tail
-from backtester_model_core.steps import class_positions, learnable_rows, weighted_rows
-from backtester_model_core.typing import FloatArray, ModelFiles, NativeModel
+from backtester_model_core.steps import learnable_rows
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, NativeModel
 
 
 class BaseModel(ABC):
@@ -70,6 +69,22 @@ class BaseModel(ABC):
     def forecast(self, values: FloatArray) -> FloatArray:
         """Answer (n,) values, or (n, n_classes) probabilities, for complete rows in the trained column order."""
 
+    @property
+    def context_rows(self) -> int:
+        """How many rows of its symbol before a row a forecast needs; 0 for models that look at one row alone."""
+        return 0
+
+    def forecast_sequences(self, values: FloatArray, ends: IntArray) -> FloatArray:  # noqa: ARG002
+        """Answer as :meth:`forecast` does, one for each of ``ends``; for models with ``context_rows``.
+
+        Args:
+            values: (N, p) complete rows, symbol by symbol, in order of time.
+            ends: (n,) positions of the rows to answer; the ``context_rows`` rows before each belong to it.
+        """
+        raise ModelError(
+            f"{type(self).__name__} looks back {self.context_rows} rows; fill in forecast_sequences."
+        )
+
     def to_files(self) -> ModelFiles:
         """Return what was fitted as named files of plain data, to be saved; optional, with :meth:`from_files`."""
         raise self._cannot_be_saved()
@@ -100,7 +115,8 @@ class BaseModel(ABC):
         Raises:
             BarsError: When the bars must be refused.
         """
-        return self.hooks.backtester_prepare(model=self, data=check_bars(data))
+        dataset = self.hooks.backtester_prepare(model=self, data=check_bars(data))
+        return dataset.with_history(self.context_rows)
 
     def prepare_data(self, data: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series[float]]:
         """Turn bars into (features, target), only the rows that may be trained on.
@@ -147,6 +163,7 @@ class BaseModel(ABC):
         was not fitted to, before the model is fitted to all rows.
         """
         self.inner = None
+        dataset = dataset.with_history(self.context_rows)
         splits = self.config.validation_split > 0 and not np.isnat(dataset.label_end).all()
         if splits and self._uses_validation():
             self._train(*self._inner_split(dataset))
@@ -170,6 +187,19 @@ class BaseModel(ABC):
             FeatureMismatchError: When columns are missing or extra; their order does not matter.
         """
         return self.hooks.backtester_predict(model=self, features=features)
+
+    def predict_dataset(self, dataset: Dataset) -> Prediction:
+        """Return the prediction of a dataset's rows, each with the history that the dataset remembers for it."""
+        if dataset.history is None:
+            return self.predict_distribution(dataset.features)
+        history = dataset.history.needed()
+        frame = pd.DataFrame(history.values, index=history.index, columns=list(dataset.columns), copy=False)
+        found, known = self.predict_distribution(frame), history.is_known
+        prediction = Prediction.blank(dataset.index, self.classes)
+        prediction.expected[known] = found.expected[history.ends[known]]
+        if prediction.probability is not None and found.probability is not None:
+            prediction.probability[known] = found.probability[history.ends[known]]
+        return prediction
 
     def generate_signals(self, data: pd.DataFrame) -> SignalFrame:
         """Give one signal for every bar, NEUTRAL with a reason where the model says nothing."""
@@ -199,9 +229,7 @@ class BaseModel(ABC):
             model = self.untrained()
             model.train_dataset(dataset.take(train), measure_residuals=False)
             served = dataset.take(test)
-            metrics = prediction_metrics(
-                model.predict_distribution(served.features), served.target, model.baseline
-            )
+            metrics = prediction_metrics(model.predict_dataset(served), served.target, model.baseline)
             rows.append({"fold": number, "n_train": len(train), "n_test": len(test), **metrics})
         return pd.DataFrame(rows).set_index("fold")
 
@@ -239,6 +267,8 @@ class BaseModel(ABC):
         Raises:
             ArtifactError: When the folder must be refused; the message says why and what to do.
         """
+        from backtester_model_core.model.adapted import AdapterModel  # itself a BaseModel
+
         saved = read_saved(Path(folder), version)
         model = rebuild(saved, adapter_model=AdapterModel, on_other_versions=on_other_versions)
         if not isinstance(model, cls):
@@ -266,7 +296,7 @@ class BaseModel(ABC):
         try:
             self.report = self.hooks.backtester_train(model=self, dataset=dataset, validation=validation)
             self.columns = self.report.columns
-            self.trained_on = TrainingRecord.of(dataset, lookback=self.config.lookback_period)
+            self.trained_on = TrainingRecord.of(dataset, n_context=self.context_rows)
         except BaseException:
             self.native, self.columns, self.report, self.trained_on = before
             raise
@@ -299,7 +329,7 @@ class BaseModel(ABC):
             return None
         probe = self.untrained()
         probe.train_dataset(head, measure_residuals=False)
-        forecast = probe.predict(tail.features)
+        forecast = probe.predict_dataset(tail).expected
         baseline = np.full(len(tail), probe.baseline)
         return replace(tail, values=np.column_stack([forecast, baseline]), columns=("forecast", "baseline"))
 
@@ -310,72 +340,6 @@ class BaseModel(ABC):
         if self.report is None:
             raise NotTrainedError.before(self.config.model_name, step)
         return self.report
-
-
-class AdapterModel(BaseModel):
-    """A model whose two middle steps an adapter answers."""
-
-    @property
-    def adapter(self) -> ModelFrameworkAdapter[Any]:
-        """The adapter of the configuration's framework."""
-        return plugins().adapter(self.config.framework)
-
-    def fit(self, rows: Dataset, validation: Dataset | None) -> Sequence[str]:
-        """Build a native model and let the adapter train it."""
-        adapter = self.adapter
-        held_back = None if validation is None else (validation.values, class_positions(validation))
-        self.native = adapter.train_model(
-            adapter.initialize_model(self.config),
-            rows.values,
-            class_positions(rows),
-            classes=rows.classes,
-            weight=rows.weight,
-            validation=held_back,
-            seed=self.seed,
-        )
-        return adapter.training_notes(self.native)
-
-    def forecast(self, values: FloatArray) -> FloatArray:
-        """Let the adapter ask the native model."""
-        return self.adapter.predict(self.native, values)
-
-    def to_files(self) -> ModelFiles:
-        """Let the adapter write the native model as data."""
-        if not self.adapter.can("save_model"):
-            raise ModelError(f"The adapter for {self.config.framework!r} does not save its models.")
-        return self.adapter.save_model(self.native)
-
-    def from_files(self, files: ModelFiles) -> None:
-        """Let the adapter rebuild the native model."""
-        self.native = self.adapter.load_model(
-            files, self.config, n_features=len(self.columns), classes=self.classes
-        )
-
-    def feature_importance(self, dataset: Dataset) -> pd.Series[float]:
-        """Return how much each feature matters, most first, measured on a dataset's learnable rows.
-
-        Raises:
-            ModelError: When the adapter cannot say.
-        """
-        self._trained_report("weigh its features")
-        if not self.adapter.can("feature_importance"):
-            raise ModelError(f"The adapter for {self.config.framework!r} does not weigh features.")
-        rows = learnable_rows(dataset)
-        weights = self.adapter.feature_importance(
-            self.native, rows.values, class_positions(rows), seed=self.seed
-        )
-        return pd.Series(weights, index=list(self.columns), name="importance").sort_values(ascending=False)
-
-    def update(self, dataset: Dataset) -> None:
-        """Continue the training on new learnable rows, where the adapter can."""
-        self._trained_report("be updated")
-        rows = weighted_rows(learnable_rows(dataset), self.config)
-        self.native = self.adapter.update_model(
-            self.native, rows.values, class_positions(rows), weight=rows.weight, seed=self.seed
-        )
-
-    def _uses_validation(self) -> bool:
-        return self.adapter.uses_validation(self.config)
 
 
 def residuals_of(inner: Dataset) -> Residuals | None:
