@@ -85,6 +85,15 @@ def tests(session: nox.Session, part: str) -> None:
 
 
 @nox.session
+def torture(session: nox.Session) -> None:
+    """Kill two hundred writers of a saved model with each adapter's files, at random moments."""
+    install_packages(session, *WORKSPACE)
+    folders = [f"{folder}/tests" for name, folder in PACKAGES.items() if name != "cli"]
+    session.env["BACKTESTER_MODEL_KILLS"] = "200"
+    run_pytest(session, "-k", "killed_saves or kills", *folders)
+
+
+@nox.session
 def tests_oldest(session: nox.Session) -> None:
     """Test the core with the oldest versions that its metadata allow."""
     install_packages(session, CORE_TESTS, tools=CORE_TOOLS, constraints="constraints-oldest.txt")
