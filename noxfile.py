@@ -19,10 +19,12 @@ nox.options.sessions = ["lint", "types", "tests"]
 PACKAGES = {
     "core": "packages/backtester-model-core",
     "sklearn": "packages/backtester-model-sklearn",
+    "torch": "packages/backtester-model-torch",
     "cli": "packages/backtester-model-cli",
 }
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
-WORKSPACE = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"]]
+COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"]]
+WORKSPACE = [CORE_TESTS, *(folder for name, folder in PACKAGES.items() if name != "core")]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
@@ -57,7 +59,7 @@ def run_pytest(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Install the packages as a user would, and run the demonstration on the sample bars."""
-    install_packages(session, *PACKAGES.values(), editable=False)
+    install_packages(session, *(PACKAGES[name] for name in ("core", "sklearn", "cli")), editable=False)
     session.run("backtester-model", "demo", *session.posargs)
 
 
@@ -72,10 +74,14 @@ def tests(session: nox.Session, part: str) -> None:
         # An independent purging to compare with; it needs scikit-learn, which the core's environment must not have.
         install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov", "purgedcv"])
         folders.append(f"{PACKAGES['core']}/tests/test_splits_oracle.py")
+    elif part == "torch":
+        install_packages(session, CORE_TESTS, PACKAGES["torch"], tools=["pytest-cov"])
+    elif part == "cli":
+        install_packages(session, *COMMAND)
     else:
         install_packages(session, *WORKSPACE)
     arguments = ["--doctest-modules", *folders]
-    if part in {"core", "sklearn"} and not session.posargs:
+    if part not in {"cli", "workflows"} and not session.posargs:
         arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
     run_pytest(session, *arguments)
 
