@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.adapter import HeldBack, SequenceAdapter
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError, ModelError
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray
@@ -53,7 +53,7 @@ class TorchModel:
     notes: tuple[str, ...] = ()
 
 
-class PyTorchAdapter(ModelFrameworkAdapter[TorchModel]):
+class PyTorchAdapter(SequenceAdapter[TorchModel]):
     """Networks of the shared layers, and of modules registered in code."""
 
     config_class: ClassVar[type[ModelConfig]] = PyTorchModelConfig
@@ -85,7 +85,7 @@ class PyTorchAdapter(ModelFrameworkAdapter[TorchModel]):
         *,
         classes: tuple[float, ...] | None = None,
         weight: FloatArray | None = None,
-        validation: tuple[Any, ...] | None = None,
+        validation: HeldBack | None = None,
         seed: int | None = None,
         ends: IntArray | None = None,
     ) -> TorchModel:
@@ -96,6 +96,7 @@ class PyTorchAdapter(ModelFrameworkAdapter[TorchModel]):
             TrainingError: When the loss is not finite in the first epoch.
         """
         config = model.config
+        weights = config.training_config.row_weights(target, classes=classes, weight=weight)
         unfitted = replace(
             model,
             features=_scaling_of(config, features, ends),
@@ -107,9 +108,8 @@ class PyTorchAdapter(ModelFrameworkAdapter[TorchModel]):
             network = build_network(
                 config, features.shape[1], n_outputs=1 if classes is None else len(classes)
             )
-            return _trained(
-                replace(unfitted, network=network), (features, target, ends), weight, validation, seed
-            )
+            built = replace(unfitted, network=network)
+            return _trained(built, _sample(built, features, target, ends, weights), validation, seed)
 
     def predict(self, model: TorchModel, features: FloatArray, *, ends: IntArray | None = None) -> FloatArray:
         """Return values, or probabilities with 0 for a class that no training row had."""
@@ -147,11 +147,12 @@ class PyTorchAdapter(ModelFrameworkAdapter[TorchModel]):
         ends: IntArray | None = None,
     ) -> TorchModel:
         """Continue a copy for as many epochs as are configured; features and target stay scaled as they were."""
+        weights = model.config.training_config.row_weights(target, classes=model.classes, weight=weight)
         updated = replace(model, network=copy.deepcopy(_fitted(model)[0]))
         if model.seen is not None:
             updated = replace(updated, seen=model.seen | np.isin(np.arange(len(model.seen)), target))
         with seeded(seed, find_device(model.config.device)):
-            return _trained(updated, (features, target, ends), weight, None, seed)
+            return _trained(updated, _sample(updated, features, target, ends, weights), None, seed)
 
     def feature_importance(
         self,
@@ -191,41 +192,36 @@ def build_network(config: PyTorchModelConfig, n_features: int, *, n_outputs: int
 # -- training ------------------------------------------------------------------------------------------------------
 
 
-def _trained(
-    model: TorchModel,
-    rows: tuple[Any, ...],
-    weight: FloatArray | None,
-    validation: tuple[Any, ...] | None,
-    seed: int | None,
-) -> TorchModel:
+def _trained(model: TorchModel, sample: Sample, validation: HeldBack | None, seed: int | None) -> TorchModel:
     """Train a model's network from where it stands."""
     training = model.config.training_config
     device = find_device(model.config.device)
     network, _ = _fitted(model)
-    weights = training.row_weights(rows[1], classes=model.classes, weight=weight)
-    sample = _sample(model, rows, device, weights)
-    later = _sample(model, validation, device) if validation is not None and len(validation[1]) else None
+    later = None
+    if training.uses_validation and validation is not None and len(validation.target):
+        later = _sample(model, *validation)
     trainer = Trainer(training, build_loss(training, model.config.model_type), device, seed)
-    notes = trainer.train(network.to(device), sample, later if training.uses_validation else None)
+    notes = trainer.train(network.to(device), sample, later)
     network.eval()
     return replace(model, notes=(*_notes(model, device, has_later=later is not None), *notes))
 
 
 def _sample(
     model: TorchModel,
-    rows: tuple[Any, ...],
-    device: torch.device,
-    weight: FloatArray | None = None,
+    features: FloatArray,
+    target: FloatArray | IntArray,
+    ends: IntArray | None,
+    weights: FloatArray | None = None,
 ) -> Sample:
     """Put rows and what came true on the device, as the network takes them."""
-    features, target, ends = rows
+    device = find_device(model.config.device)
     inputs = _inputs(model, _fitted(model)[1].apply(features).to(device), ends)
     if model.target is None:
         outcome = torch.from_numpy(target.astype(np.int64))
     else:
-        outcome = model.target.apply(target[:, np.newaxis])[:, 0]
-    weights = None if weight is None else torch.from_numpy(weight.astype(np.float32)).to(device)
-    return Sample(inputs, outcome.to(device), weights)
+        outcome = model.target.apply(target[:, np.newaxis].astype(np.float64))[:, 0]
+    counts = None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(device)
+    return Sample(inputs, outcome.to(device), counts)
 
 
 def _inputs(model: TorchModel, rows: Tensor, ends: IntArray | None) -> Inputs:
