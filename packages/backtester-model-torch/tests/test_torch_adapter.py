@@ -224,6 +224,15 @@ def test_a_target_of_any_size_is_learned():
     assert small == pytest.approx(large, rel=1e-4, abs=1e-4)
 
 
+def test_features_are_taken_as_they_are_where_they_should_not_be_normalised():
+    rows, target = rows_of()
+
+    native = trained(config(**DENSE, normalize_features=False), rows, target)
+
+    assert (native.features.centre.tolist(), native.features.width.tolist()) == ([0.0] * 4, [1.0] * 4)
+    assert accuracy(native, rows, target, None) > 0.8
+
+
 def test_a_quantile_is_foreseen():
     loss = {"name": "quantile", "quantile": 0.9}
     settings = config(

@@ -222,6 +222,7 @@ def test_a_loss_that_stops_being_finite_ends_training_at_the_best_epoch(recorded
     )
     assert same(network, train(training(epochs=2))[0])
     assert notes[0] in caplog.text
+    assert recorded[-1] == "end"
 
 
 def test_weights_that_break_in_an_epochs_last_step_are_seen(registered):

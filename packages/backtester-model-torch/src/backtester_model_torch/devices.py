@@ -43,13 +43,24 @@ def describe_device(device: torch.device) -> str:
 @contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
     """Draw everything random inside from a seed, and leave torch's generators outside as they were."""
-    gpus = [device.index or 0] if device.type == "cuda" else []
-    with (
-        torch.random.fork_rng(devices=gpus),
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-    ):
-        if seed is None:
-            torch.seed()
-        else:
-            torch.manual_seed(seed)
-        yield
+    generators = _generators(device)
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.seed() if seed is None else generator.manual_seed(seed)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+
+
+def _generators(device: torch.device) -> list[torch.Generator]:
+    """Return the generators that a training on a device draws from; layers are built on the CPU."""
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    if device.type == "mps":
+        generators.append(torch.mps._get_default_mps_generator())  # noqa: SLF001 - it has no public name
+    return generators

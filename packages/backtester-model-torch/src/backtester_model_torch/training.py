@@ -149,7 +149,9 @@ class Trainer:
             state.train_loss = self._epoch(forward, optimizer, sample, order, scaler)
             state.validation_loss = None if later is None else self.measure(forward, later)
             if not _is_finite(state):
-                return self._broken_off(state, best)
+                notes = self._broken_off(state, best)
+                _tell(callbacks, "on_train_end", state)
+                return notes
             best.take(state)
             if stopping and epoch - best.epoch >= stopping.patience:
                 state.stop = True
