@@ -20,10 +20,12 @@ PACKAGES = {
     "core": "packages/backtester-model-core",
     "sklearn": "packages/backtester-model-sklearn",
     "scipy": "packages/backtester-model-scipy",
+    "torch": "packages/backtester-model-torch",
     "cli": "packages/backtester-model-cli",
 }
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
-WORKSPACE = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["cli"]]
+COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["cli"]]
+WORKSPACE = [*COMMAND, PACKAGES["torch"]]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
@@ -58,7 +60,7 @@ def run_pytest(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Install the packages as a user would, and run the demonstration on the sample bars."""
-    install_packages(session, *PACKAGES.values(), editable=False)
+    install_packages(session, *(PACKAGES[name] for name in ("core", "sklearn", "cli")), editable=False)
     session.run("backtester-model", "demo", *session.posargs)
 
 
@@ -76,10 +78,14 @@ def tests(session: nox.Session, part: str) -> None:
     elif part == "scipy":
         # Independent estimates to agree with; the package itself needs neither of them.
         install_packages(session, CORE_TESTS, PACKAGES["scipy"], tools=["pytest-cov", "arch", "statsmodels"])
+    elif part == "torch":
+        install_packages(session, CORE_TESTS, PACKAGES["torch"], tools=["pytest-cov"])
+    elif part == "cli":
+        install_packages(session, *COMMAND)
     else:
         install_packages(session, *WORKSPACE)
     arguments = ["--doctest-modules", *folders]
-    if part in {"core", "sklearn", "scipy"} and not session.posargs:
+    if part not in {"cli", "workflows"} and not session.posargs:
         arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
     run_pytest(session, *arguments)
 

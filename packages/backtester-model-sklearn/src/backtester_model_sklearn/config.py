@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 import pydantic
 
-from backtester_model_core.config import ModelConfig
+from backtester_model_core.config import ModelConfig, Named, PlainValue
 from backtester_model_core.config.groups import Group, Name
 
 DEFAULT_CLASS = {"classification": "LogisticRegression", "regression": "Ridge"}
 
-MAX_ITEMS = 1000
-MAX_TEXT = 200
-MAX_NESTING = 2
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Return a number, a text or a list of those, with lists as tuples; refuse anything else.
-
-    Infinity and NaN are refused because JSON, in which configurations are recorded, does not have them.
-    """
-    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, str) and len(value) <= MAX_TEXT:
-        return value
-    if isinstance(value, (list, tuple)) and len(value) <= MAX_ITEMS and depth < MAX_NESTING:
-        return tuple(_plain(item, depth + 1) for item in value)
-    raise ValueError(
-        f"a parameter is a finite number, a text of at most {MAX_TEXT} characters, true, false, or a list of "
-        f"those, at most {MAX_ITEMS} long and {MAX_NESTING} deep"
-    )
-
 
 def _shape_of(value: Any) -> Literal["nested", "plain"]:
     return "nested" if isinstance(value, (Mapping, NestedEstimator)) else "plain"
-
-
-PlainValue: TypeAlias = Annotated[Any, pydantic.BeforeValidator(_plain)]
 
 
 class NestedEstimator(Group):
@@ -68,24 +43,13 @@ StepName: TypeAlias = Literal[
 ]
 
 
-class PreprocessingStep(Group):
+class PreprocessingStep(Named):
     """One step before the estimator: a bare name, or a table of the name and its parameters."""
 
     name: StepName = pydantic.Field(description="Name of the step.")
     arguments: dict[Name, PlainValue] = pydantic.Field(
         default_factory=dict, max_length=20, description="Parameters of the scikit-learn transformer."
     )
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _read_short_forms(cls, value: Any) -> Any:
-        """Take ``"pca"`` and ``{name = "pca", n_components = 5}`` for what they mean."""
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, Mapping) and "arguments" not in value:
-            arguments = {key: item for key, item in value.items() if key != "name"}
-            return {**{key: value[key] for key in ("name",) if key in value}, "arguments": arguments}
-        return value
 
 
 class SklearnModelConfig(ModelConfig):

@@ -3,6 +3,7 @@
 A configuration never runs code: names are keys of registries, and every field is bounded.
 """
 
+from backtester_model_core.config.architecture import ModelArchitecture, PlacedLayer
 from backtester_model_core.config.files import parse_config, read_config_file
 from backtester_model_core.config.groups import (
     CostsConfig,
@@ -14,14 +15,24 @@ from backtester_model_core.config.groups import (
     WeightConfig,
 )
 from backtester_model_core.config.model import ModelConfig
+from backtester_model_core.config.named import Named, PlainValue
+from backtester_model_core.config.network import NetworkModelConfig
+from backtester_model_core.config.training import EarlyStopping, TrainingConfig
 
 __all__ = [
     "CostsConfig",
     "DataConfig",
+    "EarlyStopping",
     "FeaturesConfig",
     "GateConfig",
     "LabelConfig",
+    "ModelArchitecture",
     "ModelConfig",
+    "Named",
+    "NetworkModelConfig",
+    "PlacedLayer",
+    "PlainValue",
+    "TrainingConfig",
     "ValidationConfig",
     "WeightConfig",
     "parse_config",

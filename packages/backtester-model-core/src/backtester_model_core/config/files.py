@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from reprlib import Repr
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pydantic
 
@@ -158,6 +158,13 @@ def _explain(config_class: type[pydantic.BaseModel], fault: Any) -> str:
         return f"{where}: unknown key. {nearest(location[-1], _group_at(config_class, location[:-1]).model_fields)}"
     if fault["type"] == "missing":
         return f"{where}: required, but not given"
+    if fault["type"] == "union_tag_invalid":
+        valid = [part.strip(" '") for part in fault["ctx"]["expected_tags"].split(",")]
+        kind, tag = fault["ctx"]["discriminator"].strip("'"), fault["ctx"]["tag"]
+        return f"{where}: unknown {kind} {tag!r}. {nearest(tag, valid)}"
+    if fault["type"] == "union_tag_not_found":
+        kind = fault["ctx"]["discriminator"].strip("'")
+        return f"{where}.{kind}: required, but not given"
     if fault["type"] == "literal_error":
         valid = [part.strip(" '") for part in fault["ctx"]["expected"].replace(" or ", ", ").split(",")]
         hint = nearest(fault["input"], valid) if isinstance(fault["input"], str) else ""
@@ -169,10 +176,25 @@ def _explain(config_class: type[pydantic.BaseModel], fault: Any) -> str:
 
 
 def _group_at(config_class: type[pydantic.BaseModel], path: list[str]) -> type[pydantic.BaseModel]:
-    """Follow a path of field names down to the group that holds the last of them."""
-    group = config_class
+    """Follow a path of field names, and of the tags that choose among several groups, to the group at its end."""
+    group, choice = config_class, list[type[pydantic.BaseModel]]()
     for name in path:
-        annotation = group.model_fields[name].annotation if name in group.model_fields else None
-        if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-            group = annotation
+        if name in group.model_fields:
+            choice = list(_groups_in(group.model_fields[name].annotation))
+        group = next((one for one in choice if len(choice) == 1 or name in _tags(one)), group)
     return group
+
+
+def _groups_in(*annotations: Any) -> Iterator[type[pydantic.BaseModel]]:
+    """Find the groups inside an annotation, such as those of a list or of a choice."""
+    for annotation in annotations:
+        if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+            yield annotation
+        else:
+            yield from _groups_in(*get_args(annotation))
+
+
+def _tags(group: type[pydantic.BaseModel]) -> set[str]:
+    """Return the values that choose this group among several."""
+    fields = (group.model_fields[name] for name in ("type", "name") if name in group.model_fields)
+    return {str(value) for field in fields for value in get_args(field.annotation)}
