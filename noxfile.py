@@ -19,10 +19,11 @@ nox.options.sessions = ["lint", "types", "tests"]
 PACKAGES = {
     "core": "packages/backtester-model-core",
     "sklearn": "packages/backtester-model-sklearn",
+    "scipy": "packages/backtester-model-scipy",
     "cli": "packages/backtester-model-cli",
 }
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
-WORKSPACE = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"]]
+WORKSPACE = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["cli"]]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
@@ -72,10 +73,13 @@ def tests(session: nox.Session, part: str) -> None:
         # An independent purging to compare with; it needs scikit-learn, which the core's environment must not have.
         install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov", "purgedcv"])
         folders.append(f"{PACKAGES['core']}/tests/test_splits_oracle.py")
+    elif part == "scipy":
+        # Independent estimates to agree with; the package itself needs neither of them.
+        install_packages(session, CORE_TESTS, PACKAGES["scipy"], tools=["pytest-cov", "arch", "statsmodels"])
     else:
         install_packages(session, *WORKSPACE)
     arguments = ["--doctest-modules", *folders]
-    if part in {"core", "sklearn"} and not session.posargs:
+    if part in {"core", "sklearn", "scipy"} and not session.posargs:
         arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
     run_pytest(session, *arguments)
 
@@ -156,7 +160,7 @@ def bench(session: nox.Session) -> None:
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
     named = [name for name in session.posargs if name in scripts]
     arguments = [argument for argument in session.posargs if argument not in scripts]
-    install_packages(session, *PACKAGES.values(), tools=["numba"])
+    install_packages(session, *PACKAGES.values(), tools=["numba", "TA-Lib"])
     for name in named or scripts:
         session.run("python", scripts[name], *arguments, env={"OMP_NUM_THREADS": "1"})
 
