@@ -29,7 +29,7 @@ from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrain
 from backtester_model_core.plugins import MODELS, config_class, plugins, registered_model
 from backtester_model_core.runs import digest_of, digest_of_code
 from backtester_model_core.signals import Residuals, SignalPolicy
-from backtester_model_core.typing import FloatArray, ModelFiles
+from backtester_model_core.typing import FloatArray, ModelFiles, TimeArray
 
 if TYPE_CHECKING:
     from backtester_model_core.model import BaseModel
@@ -49,28 +49,37 @@ NO_NUMBERS = {"hypothesis", "joblib", "numba", "pluggy", "pyarrow", "pydantic", 
 
 @dataclass(frozen=True, eq=False)
 class TrainingRecord:
-    """What a model remembers of the rows it was trained on.
+    """What a model remembers of the rows it was trained on; made at every training, so of arrays alone.
 
     Attributes:
-        data: Their range and fingerprint.
+        first: Instant at which the first row was known.
+        last: Instant at which the last row was known.
+        fingerprint: Digest of features, labels, weights and instants.
         sample: (m, p) the latest complete rows of the last row's symbol, so many that a model which looks back
             can foresee eight of them.
+        known_at: (m,) their instants.
     """
 
-    data: DataRecord
-    sample: pd.DataFrame
+    first: str
+    last: str
+    fingerprint: str
+    sample: FloatArray
+    known_at: TimeArray
 
     @classmethod
     def of(cls, dataset: Dataset, *, n_context: int) -> Self:
         """Look at the rows of a training."""
-        own = np.flatnonzero(dataset.is_complete & (dataset.symbol_codes == dataset.symbol_codes[-1]))
-        rows = own[-(N_CHECKED + min(n_context, MAX_CONTEXT)) :]
-        data = DataRecord(
-            first=f"{dataset.known_at[0]}Z",
-            last=f"{dataset.known_at[-1]}Z",
-            fingerprint=_fingerprint(dataset),
-        )
-        return cls(data, _frame(dataset.values[rows], dataset.known_at[rows], dataset.columns))
+        own = np.flatnonzero(dataset.symbol_codes == dataset.symbol_codes[-1])
+        complete = own[np.isfinite(dataset.values[own]).all(axis=1)]
+        rows = complete[-(N_CHECKED + min(n_context, MAX_CONTEXT)) :]
+        known_at = dataset.known_at
+        first, last = f"{known_at[0]}Z", f"{known_at[-1]}Z"
+        return cls(first, last, _fingerprint(dataset), dataset.values[rows], known_at[rows])
+
+    @property
+    def data(self) -> DataRecord:
+        """Range and fingerprint, as the manifest has them."""
+        return DataRecord(first=self.first, last=self.last, fingerprint=self.fingerprint)
 
 
 def to_artifact(model: BaseModel) -> Artifact:
@@ -86,7 +95,7 @@ def to_artifact(model: BaseModel) -> Artifact:
         raise ModelError(
             "The signal policy belongs to single rows, not to a model. Save a model that was trained."
         )
-    files = {**model.to_files(), CORE_ARRAYS: _pack_state(model, model.trained_on.sample)}
+    files = {**model.to_files(), CORE_ARRAYS: _pack_state(model, model.trained_on)}
     config = model.config.model_dump(mode="json")
     residuals = model.policy.residuals
     manifest = describe(
@@ -171,8 +180,9 @@ def _restore(model: BaseModel, artifact: Artifact) -> None:
     if policy.shrinkage is not None and state.residual_sizes is not None:
         residuals = Residuals(policy.shrinkage, state.residual_sizes)
     model.seed, model.columns, model.report = manifest.seed, manifest.features, manifest.report
-    sample = _frame(state.sample, state.known_at, manifest.features)
-    model.trained_on = TrainingRecord(manifest.data, sample)
+    model.trained_on = TrainingRecord(
+        manifest.data.first, manifest.data.last, manifest.data.fingerprint, state.sample, state.known_at
+    )
     model.policy = SignalPolicy(
         policy.signal_threshold,
         policy.confidence_threshold,
@@ -217,17 +227,18 @@ class _State:
     """
 
     sample: FloatArray
-    known_at: np.ndarray[Any, np.dtype[np.datetime64]]
+    known_at: TimeArray
     expected: FloatArray
     probability: FloatArray | None
     residual_sizes: FloatArray | None
 
 
-def _pack_state(model: BaseModel, sample: pd.DataFrame) -> bytes:
+def _pack_state(model: BaseModel, record: TrainingRecord) -> bytes:
+    sample = _frame(record.sample, record.known_at, model.columns)
     checked = _checked_rows(model.predict_distribution(sample))
     arrays = {
-        "sample": sample.to_numpy(dtype=np.float64),
-        "known_at": sample.index.to_numpy(dtype="datetime64[ns]").view(np.int64),
+        "sample": record.sample,
+        "known_at": record.known_at.astype("datetime64[ns]").view(np.int64),
         "expected": checked.expected,
     }
     if checked.probability is not None:
@@ -321,7 +332,5 @@ def _fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _frame(
-    values: FloatArray, known_at: np.ndarray[Any, np.dtype[np.datetime64]], columns: tuple[str, ...]
-) -> pd.DataFrame:
+def _frame(values: FloatArray, known_at: TimeArray, columns: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(values, index=pd.DatetimeIndex(known_at, name="timestamp"), columns=list(columns))
