@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from backtester_model_core.adapter import HeldBack, SequenceAdapter
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.exceptions import ConfigError, ModelError
-from backtester_model_core.typing import BoolArray, FloatArray, IntArray
+from backtester_model_core.exceptions import ArtifactError, ConfigError, ModelError
+from backtester_model_core.typing import BoolArray, FloatArray, IntArray, ModelFiles
 from backtester_model_torch.choices import build_callbacks, build_loss, build_optimizer, build_schedule
 from backtester_model_torch.config import PyTorchModelConfig
 from backtester_model_torch.devices import describe_device, find_device, seeded
 from backtester_model_torch.layers import Network, check_registered, shape_of_registered
+from backtester_model_torch.saved import FACTS, pack_network, unpack_network
 from backtester_model_torch.training import Sample, Trainer
 from backtester_model_torch.windows import Inputs, Scaling
 
@@ -154,6 +155,37 @@ class PyTorchAdapter(SequenceAdapter[TorchModel]):
         with seeded(seed, find_device(model.config.device)):
             return _trained(updated, _sample(updated, features, target, ends, weights), None, seed)
 
+    def save_model(self, model: TorchModel) -> ModelFiles:
+        """Return the weights and scalings as safetensors, and what else there is to know as JSON.
+
+        Raises:
+            ModelError: When a registered module's weights cannot be written as data.
+        """
+        network, features = _fitted(model)
+        scalings = {"features": features, **({} if model.target is None else {"target": model.target})}
+        seen = None if model.seen is None else [bool(one) for one in model.seen]
+        return pack_network(network, scalings, {"seen": seen, "notes": list(model.notes)})
+
+    def load_model(
+        self, files: ModelFiles, config: ModelConfig, *, n_features: int, classes: tuple[float, ...] | None
+    ) -> TorchModel:
+        """Build the network of the configuration, and put in the weights once their shapes are found to be its own."""
+        model = self.initialize_model(config)
+        scalings = {"features": Scaling.none(n_features), **({} if classes else {"target": Scaling.none(1)})}
+        with seeded(0, torch.device("cpu")):
+            network = build_network(model.config, n_features, n_outputs=len(classes) if classes else 1)
+        saved, facts = unpack_network(files, network, scalings)
+        seen, notes = _checked_facts(facts, n_classes=None if classes is None else len(classes))
+        return replace(
+            model,
+            network=network.eval(),
+            features=saved["features"],
+            target=saved.get("target"),
+            classes=classes,
+            seen=seen,
+            notes=notes,
+        )
+
     def feature_importance(
         self,
         model: TorchModel,
@@ -261,6 +293,24 @@ def _fitted(model: TorchModel) -> tuple[nn.Module, Scaling]:
     if model.network is None or model.features is None:
         raise ModelError("The network is not built yet. Train it first.")
     return model.network, model.features
+
+
+def _checked_facts(facts: Any, *, n_classes: int | None) -> tuple[BoolArray | None, tuple[str, ...]]:
+    """Return which classes were seen, and the notes, as they were saved."""
+    if (
+        not isinstance(facts, dict)
+        or facts.keys() != {"seen", "notes"}
+        or not isinstance(facts["notes"], list)
+    ):
+        raise ArtifactError.in_file(FACTS, "it does not say what a network needs")
+    seen, notes = facts["seen"], tuple(str(note) for note in facts["notes"])
+    if n_classes is None and seen is None:
+        return None, notes
+    if not isinstance(seen, list) or len(seen) != n_classes or not all(isinstance(one, bool) for one in seen):
+        raise ArtifactError.in_file(FACTS, f"it does not say which of {n_classes} classes were seen")
+    if not any(seen):
+        raise ArtifactError.in_file(FACTS, "it says that no class was seen")
+    return np.asarray(seen), notes
 
 
 def _softmax(scores: FloatArray, *, seen: BoolArray) -> FloatArray:
