@@ -131,9 +131,18 @@ def test_nothing_after_its_end_moves_a_label(own_plugins, kind, entry, exit_):
         lookback_period=1,
         prediction_horizon=3,
         features={"sets": (), "expressions": {"r1": "close / ref(close, 1) - 1"}},
-        label={"kind": kind, "entry": entry, "exit": exit_},
+        label={
+            "kind": kind,
+            "entry": entry,
+            "exit": exit_,
+            "volatility_window": 5,
+            "trend_min_span": 2,
+            "side_column": "side",
+        },
     )
-    panel = random_panel(2, 45, lives={"S001": (3, 25)})
+    panel = random_panel(2, 45, lives={"S001": (3, 25)}).assign(
+        side=lambda bars: bars["close"] - bars["open"]
+    )
 
     assert find_label_leaks(label_values(config), panel, cuts=range(10, 45, 3)) == []
 

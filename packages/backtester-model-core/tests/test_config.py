@@ -132,7 +132,7 @@ def test_the_json_schema_bounds_every_number():
         ({"costs": {"comission_bps": 1}}, "costs.comission_bps: unknown key. Did you mean 'commission_bps'?"),
         (
             {"label": {"horizonn": 1}},
-            "label.horizonn: unknown key. Valid: delisted_after, delisting_return, ",
+            "label.horizonn: unknown key. Valid: ambiguous, band, band_unit, ",
         ),
         (
             {"validation": {"scheme": "roling"}},

@@ -16,16 +16,14 @@ import pytest
 
 from backtester_model_core import steps
 from backtester_model_core.adapter import ModelFrameworkAdapter
-from backtester_model_core.config import ModelConfig, parse_config
+from backtester_model_core.config import LabelConfig, ModelConfig, parse_config
 from backtester_model_core.exceptions import BacktesterModelError
 from backtester_model_core.factory import create_model
-from backtester_model_core.hookspecs import hookimpl
-from backtester_model_core.labels import LABELS, Label, LabelKind, forward_return
 from backtester_model_core.sources import DataRetrieval
 from backtester_model_core.testing import random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward
 
-# -- models and labels that the scenarios need ------------------------------------------------------------------------
+# -- models that the scenarios need ------------------------------------------------------------------------
 
 
 class DrawingAdapter(ModelFrameworkAdapter[Any]):
@@ -59,29 +57,11 @@ class NearestAdapter(ModelFrameworkAdapter[Any]):
         return np.column_stack([1 - up, up]).astype(np.float64)
 
 
-def falling(panel, config):
-    """Label rows 1 where the price falls."""
-    label = forward_return(panel, config)
-    target = np.where(np.isnan(label.target), np.nan, (label.target < 0).astype(np.float64))
-    return Label(target, label.label_end, label.forward_return)
-
-
-class BringsLabel:
-    """An extension with a label of its own."""
-
-    @hookimpl
-    def backtester_register(self, registry):
-        registry.add_label("falling", LabelKind(falling, "classification", (0.0, 1.0)))
-
-
 @pytest.fixture
 def at_hand(own_plugins):
     """All that the scenarios name is registered, for one test."""
     own_plugins.register_adapter("drawing", DrawingAdapter)
     own_plugins.register_adapter("nearest", NearestAdapter)
-    own_plugins.register_extension("brings", BringsLabel())
-    yield
-    LABELS.discard("falling")
 
 
 # -- bars -----------------------------------------------------------------------------------------------------------
@@ -263,13 +243,6 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "features.engine": Scenario("auto", "python", lambda asked: asked["engine"], run=asked_of_features),
     "features.n_threads": Scenario(1, 2, lambda asked: asked["n_threads"], run=asked_of_features),
-    "label.kind": Scenario(None, "falling", outcome),
-    "label.entry": Scenario("open", "close", outcome, given={"label": {"exit": "close"}}),
-    "label.exit": Scenario("open", "close", label_end),
-    "label.delisted_after": Scenario(5, 10, label_end, bars=panel),
-    "label.delisting_return": Scenario(
-        0.0, -0.3, outcome, bars=panel, given={"model_type": "regression", **LONGER}
-    ),
     "validation.scheme": Scenario("expanding", "rolling", trained),
     "validation.train_size": Scenario(120, "150D", fits),
     "validation.test_size": Scenario(40, 60, fits),
@@ -333,9 +306,11 @@ def same(one, other):
 
 
 def fields_of(config_class, above=""):
-    """Every field of a configuration, those of its groups by their path."""
+    """Every field of a configuration, those of its groups by their path; the label's are test_labels_fields'."""
     for name, info in config_class.model_fields.items():
         kind = info.annotation
+        if kind is LabelConfig:
+            continue
         if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
             yield from fields_of(kind, f"{above}{name}.")
         else:

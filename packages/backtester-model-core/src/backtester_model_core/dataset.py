@@ -12,6 +12,9 @@ import pandas as pd
 from backtester_model_core.exceptions import PredictionError, TrainingError
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
 
+OPTIONAL_COLUMNS = ("forward_return", "scale", "weight", "settled_at", "span_prices")
+"""What a dataset need not have for its rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -31,6 +34,11 @@ class Dataset:
             ``None`` when the dataset was built from features alone.
         scale: (n,) volatility of the forward return as known at the row; ``None`` when it was not computed.
         weight: (n,) sample weights, or ``None`` for equal ones.
+        settled_at: (n,) UTC instant from which the label may be used, NaT before; ``None`` when it is the
+            label's end. A triple barrier's is the close of its last bar, however early the touch.
+        span_prices: (n, 2) close at the row and the last one known at its label end; ``None`` when no weight
+            needs them.
+        notes: What the label counted and a reader should know.
 
     Raises:
         TrainingError: When the columns do not belong to the same rows.
@@ -48,6 +56,9 @@ class Dataset:
     forward_return: FloatArray | None = None
     scale: FloatArray | None = None
     weight: FloatArray | None = None
+    settled_at: TimeArray | None = None
+    span_prices: FloatArray | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self._row_columns().items()}
@@ -86,6 +97,11 @@ class Dataset:
         """(n,) whether the row's label is known at all."""
         return np.asarray(~np.isnan(self.target) & ~np.isnat(self.label_end), dtype=np.bool_)
 
+    @property
+    def usable_from(self) -> TimeArray:
+        """(n,) UTC instant from which the row's label may be learned from or judged by; NaT where it is not known."""
+        return self.label_end if self.settled_at is None else self.settled_at
+
     def take(self, rows: IntArray | BoolArray) -> Self:
         """Return the given rows, as positions or as a mask."""
         return replace(self, **{name: column[rows] for name, column in self._row_columns().items()})
@@ -93,7 +109,7 @@ class Dataset:
     def _row_columns(self) -> dict[str, Any]:
         """Return everything that has one entry for each row, by attribute."""
         names = ("values", "index", "known_at", "symbol_codes", "target", "label_end")
-        optional = [name for name in ("forward_return", "scale", "weight") if getattr(self, name) is not None]
+        optional = [name for name in OPTIONAL_COLUMNS if getattr(self, name) is not None]
         return {name: getattr(self, name) for name in (*names, *optional)}
 
 

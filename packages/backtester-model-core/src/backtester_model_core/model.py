@@ -24,7 +24,7 @@ from backtester_model_core.labels import label_kind
 from backtester_model_core.plugins import plugins
 from backtester_model_core.signals import Residuals, SignalFrame, SignalPolicy
 from backtester_model_core.splits import PurgedKFold, purged_tail
-from backtester_model_core.steps import class_positions, learnable_rows
+from backtester_model_core.steps import class_positions, learnable_rows, weighted_rows
 from backtester_model_core.typing import FloatArray, NativeModel
 
 
@@ -225,7 +225,7 @@ class BaseModel(ABC):
 
     def _inner_split(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
         known = learnable_rows(dataset)
-        head, tail = purged_tail(known.known_at, known.label_end, share=self.config.validation_split)
+        head, tail = purged_tail(known.known_at, known.usable_from, share=self.config.validation_split)
         if len(head) == 0:
             raise TrainingError(
                 f"validation_split {self.config.validation_split:g} leaves no training rows of {len(known)}. Lower it."
@@ -329,7 +329,7 @@ class AdapterModel(BaseModel):
     def update(self, dataset: Dataset) -> None:
         """Continue the training on new learnable rows, where the adapter can."""
         self._trained_report("be updated")
-        rows = learnable_rows(dataset)
+        rows = weighted_rows(learnable_rows(dataset), self.config)
         self.native = self.adapter.update_model(
             self.native, rows.values, class_positions(rows), weight=rows.weight, seed=self.seed
         )

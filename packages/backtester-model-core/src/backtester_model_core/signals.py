@@ -61,6 +61,7 @@ class Reason(StrEnum):
     BELOW_SIGNAL_THRESHOLD = "below_signal_threshold"
     BELOW_CONFIDENCE = "below_confidence"
     FLAT_LIKELIEST = "flat_likeliest"
+    NO_SIDE = "no_side"
 
 
 @dataclass(frozen=True)
@@ -276,6 +277,34 @@ def neutral_signals(index: pd.Index, reason: Reason) -> SignalFrame:
             "reason": np.full(len(index), reason.value, dtype=object),
         },
         index=index,
+    )
+
+
+def follow_side(signals: SignalFrame, side: FloatArray) -> SignalFrame:
+    """Turn signals on a gain of acting into signals on the primary side that is acted on.
+
+    Where a gain is likely enough the signal takes the primary side; where a loss is, it says nothing, since the
+    other side was not judged. The score becomes the probability of a rise.
+
+    Args:
+        signals: What a policy made of a meta-model's predictions.
+        side: (n,) primary side of each row: 1 long, -1 short, NaN none.
+    """
+    gain = signals["score"].to_numpy(dtype=np.float64)
+    weight = signals["target_weight"].to_numpy(dtype=np.float64)
+    strong = signals["signal"].isin([ModelSignalType.STRONG_BUY.value, ModelSignalType.STRONG_SELL.value])
+    acts, has_side = weight > 0, ~np.isnan(side)
+    taken = np.where(acts & has_side, side, 0.0)
+    reason = np.where(weight < 0, Reason.BELOW_CONFIDENCE.value, signals["reason"])
+    return pd.DataFrame(
+        {
+            "signal": _names(taken, strong.to_numpy(dtype=np.bool_)),
+            "confidence": signals["confidence"],
+            "score": np.where(side < 0, 1.0 - gain, gain),
+            "target_weight": taken * np.abs(weight),
+            "reason": np.where(acts & ~has_side, Reason.NO_SIDE.value, reason),
+        },
+        index=signals.index,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.bars import Panel
-from backtester_model_core.config import ModelConfig
+from backtester_model_core.bars import Panel, check_bars
+from backtester_model_core.config import ModelConfig, WeightConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
 from backtester_model_core.exceptions import (
     BarsError,
@@ -21,7 +22,17 @@ from backtester_model_core.exceptions import (
 )
 from backtester_model_core.features import evaluate, resolve_features, return_volatility
 from backtester_model_core.hookspecs import hookimpl
-from backtester_model_core.labels import compute_label, label_kind
+from backtester_model_core.labels import (
+    average_uniqueness,
+    class_balance,
+    compute_label,
+    label_kind,
+    primary_side,
+    return_attribution,
+    span_prices,
+    time_decay,
+)
+from backtester_model_core.signals import follow_side
 from backtester_model_core.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -44,7 +55,8 @@ class CoreSteps:
         """Fit the model to the rows that may be learned from."""
         rows = learnable_rows(dataset)
         held_back = None if validation is None else learnable_rows(validation)
-        notes = model.fit(rows, held_back)
+        weighted = weighted_rows(rows, model.config)
+        notes = [*model.fit(weighted, held_back), *_weight_notes(weighted)]
         return TrainReport(
             n_rows=len(rows),
             n_dropped=len(dataset) - len(rows),
@@ -79,11 +91,15 @@ class CoreSteps:
     def backtester_signal(
         self,
         model: BaseModel,
-        data: pd.DataFrame,  # noqa: ARG002 - the core's policy needs no bars; an extension's may
+        data: pd.DataFrame,
         prediction: Prediction,
     ) -> SignalFrame:
-        """Apply the model's policy to every prediction."""
-        return model.policy.signals(prediction)
+        """Apply the model's policy to every prediction; a meta-model's says whether to act on the primary side."""
+        signals = model.policy.signals(prediction)
+        if not label_kind(model.config).is_meta:
+            return signals
+        panel = Panel.of(check_bars(data))
+        return follow_side(signals, panel.to_rows(primary_side(panel, model.config)))
 
 
 def prepare_dataset(config: ModelConfig, bars: pd.DataFrame) -> Dataset:
@@ -107,6 +123,8 @@ def prepare_dataset(config: ModelConfig, bars: pd.DataFrame) -> Dataset:
     )
     names = tuple(expressions)
     label = compute_label(panel, config)
+    attributes = config.label.weighting.basis == "return_attribution"
+    prices = span_prices(panel, label.label_end) if attributes else None
     codes = np.empty(panel.n_rows, dtype=np.int64)
     too_short = np.zeros(panel.n_rows, dtype=bool)
     for code, segment in enumerate(panel.segments()):
@@ -127,6 +145,9 @@ def prepare_dataset(config: ModelConfig, bars: pd.DataFrame) -> Dataset:
         classes=label_kind(config).classes,
         forward_return=panel.to_rows(label.forward_return),
         scale=values[:, -1] * np.sqrt(config.prediction_horizon) if scale else None,
+        settled_at=None if label.settled_at is None else panel.to_rows(label.settled_at),
+        span_prices=None if prices is None else panel.to_rows(prices),
+        notes=label.notes,
     )
 
 
@@ -153,6 +174,37 @@ def learnable_rows(dataset: Dataset) -> Dataset:
         if (rows.target == rows.target[0]).all():
             raise OneClassError.only(float(rows.target[0]), len(rows))
     return rows
+
+
+def weighted_rows(rows: Dataset, config: ModelConfig) -> Dataset:
+    """Weigh training rows as the configuration says, on average one, by these rows alone.
+
+    Weights that the rows bring are multiplied by.
+
+    Raises:
+        TrainingError: When the rows lack what their weights are made of, or all weigh nothing.
+    """
+    settings = config.label.weighting
+    if settings == WeightConfig():
+        return rows
+    weight = np.ones(len(rows)) if rows.weight is None else rows.weight.copy()
+    if settings.basis != "equal" or settings.time_decay < 1:
+        if np.isnat(rows.label_end).any():
+            raise TrainingError(
+                "label.weighting goes by how labels overlap, and some rows have no label_end. Pass label_end, or "
+                "train on a dataset that prepare gave."
+            )
+        uniqueness = average_uniqueness(rows.known_at, rows.label_end, symbol=rows.symbol_codes)
+        if settings.basis == "uniqueness":
+            weight *= uniqueness
+        elif settings.basis == "return_attribution":
+            weight *= _attributed(rows)
+        weight *= time_decay(uniqueness, rows.known_at, oldest=settings.time_decay)
+    if settings.class_balance:
+        weight *= class_balance(weight, rows.target)
+    if not weight.sum() > 0:
+        raise TrainingError(f"All {len(rows)} training rows weigh nothing. Choose another label.weighting.")
+    return replace(rows, weight=weight / weight.mean())
 
 
 def class_positions(dataset: Dataset) -> FloatArray:
@@ -192,6 +244,25 @@ def _checked_forecast(model: BaseModel, values: FloatArray) -> FloatArray:
             "Its training has probably diverged; normalise the features or lower the learning rate."
         )
     return forecast
+
+
+def _attributed(rows: Dataset) -> FloatArray:
+    if rows.span_prices is None:
+        raise TrainingError(
+            "label.weighting.basis = 'return_attribution' needs the prices along each label. Train on a dataset "
+            "that prepare gave, with train_dataset."
+        )
+    return return_attribution(
+        rows.known_at, rows.label_end, symbol=rows.symbol_codes, span_prices=rows.span_prices
+    )
+
+
+def _weight_notes(rows: Dataset) -> list[str]:
+    """Say how many equal rows the weighted ones are worth (Kish 1965, section 11.7)."""
+    if rows.weight is None:
+        return []
+    worth = rows.weight.sum() ** 2 / (rows.weight**2).sum()
+    return [f"by weight, {len(rows):,} rows are worth {worth:,.0f} equal ones"]
 
 
 def _class_share(rows: Dataset) -> tuple[float, ...] | None:

@@ -12,6 +12,7 @@ from backtester_model_core.config.groups import (
     GateConfig,
     LabelConfig,
     ValidationConfig,
+    WeightConfig,
 )
 from backtester_model_core.config.model import ModelConfig
 from backtester_model_core.config.named import Named, PlainValue
@@ -33,6 +34,7 @@ __all__ = [
     "PlainValue",
     "TrainingConfig",
     "ValidationConfig",
+    "WeightConfig",
     "parse_config",
     "read_config_file",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
 import pydantic
@@ -114,6 +115,31 @@ class FeaturesConfig(Group):
     )
 
 
+class WeightConfig(Group):
+    """How much each training row counts; computed from the rows of each training alone."""
+
+    basis: Literal["equal", "uniqueness", "return_attribution"] = pydantic.Field(
+        default="equal",
+        description=(
+            "Count rows alike, by how little their labels overlap others, or by the size of the return that "
+            "their labels' spans share in."
+        ),
+    )
+    time_decay: float = pydantic.Field(
+        default=1.0,
+        gt=-1,
+        le=1,
+        description=(
+            "Factor towards which the oldest rows fall, linearly in gathered uniqueness; 1 does not decay, and a "
+            "negative number leaves that share of the oldest without weight."
+        ),
+    )
+    class_balance: bool = pydantic.Field(
+        default=False,
+        description="Give every class the same total weight; probabilities then no longer follow frequencies.",
+    )
+
+
 class LabelConfig(Group):
     """What the model learns to foresee, and when that becomes known."""
 
@@ -133,7 +159,8 @@ class LabelConfig(Group):
     exit: Literal["open", "close"] = pydantic.Field(
         default="open",
         description=(
-            "Price at which it is left: the open after the horizon, or the close of the horizon's last bar."
+            "Price at which it is left: the open after the horizon, or the close of the horizon's last bar. "
+            "A triple barrier that is not touched is always left at that close."
         ),
     )
     delisted_after: int = pydantic.Field(
@@ -151,12 +178,99 @@ class LabelConfig(Group):
         description="Return from the last close at which a delisted symbol is sold.",
     )
 
+    form: Literal["simple", "log"] = pydantic.Field(
+        default="simple", description="Whether a forward return is simple or the logarithm of one plus it."
+    )
+    excess_over: Name | None = pydantic.Field(
+        default=None,
+        description=(
+            "What is taken off a forward return: 'cross_section' for the mean of all symbols at the same "
+            "decision time, or a bars column that holds a benchmark's price; nothing when not given."
+        ),
+    )
+    session: Literal["any", "within"] = pydantic.Field(
+        default="any",
+        description=(
+            "'within' leaves rows without a label whose entry or last exit is on another trading day; by "
+            "default a label spans nights."
+        ),
+    )
+    session_timezone: Name | None = pydantic.Field(
+        default=None,
+        description=(
+            "Time zone whose midnight parts trading days, such as 'America/New_York'; that of the bars' stamps "
+            "when not given."
+        ),
+    )
+    volatility_window: int = pydantic.Field(
+        default=20,
+        ge=2,
+        le=10_000,
+        description="One-bar returns over which the volatility of bands and barriers is measured.",
+    )
+    band: float = pydantic.Field(
+        default=0.5,
+        ge=0,
+        le=100,
+        description="Half-width of the band around zero that is class 0 of 'three_way'.",
+    )
+    band_unit: Literal["volatility", "return"] = pydantic.Field(
+        default="volatility",
+        description="Whether band counts one-bar volatilities known at the row, or is itself a return.",
+    )
+    barrier_width: float = pydantic.Field(
+        default=2.0,
+        gt=0,
+        le=100,
+        description="Distance of a triple barrier's sides from the entry, in one-bar volatilities.",
+    )
+    ambiguous: Literal["lower", "nan"] = pydantic.Field(
+        default="lower",
+        description=(
+            "When one bar touches both barriers: count the lower as touched first, or leave the row unlabelled."
+        ),
+    )
+    trend_min_span: int = pydantic.Field(
+        default=5,
+        ge=2,
+        le=10_000,
+        description="Shortest span, in bars, over which 'trend_scanning' fits a line; the longest is the horizon.",
+    )
+    side_column: Name | None = pydantic.Field(
+        default=None,
+        description=(
+            "Bars column with the primary side that a meta-label judges: above zero long, below short, zero none."
+        ),
+    )
+    pays_above: float = pydantic.Field(
+        default=0.0,
+        ge=-1,
+        le=1,
+        description="Return on the primary side above which acting pays, such as the cost of a round trip.",
+    )
+
+    weighting: WeightConfig = pydantic.Field(
+        default_factory=WeightConfig, description="How much each training row counts."
+    )
+
+    @pydantic.field_validator("session_timezone")
+    @classmethod
+    def _check_timezone(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ZoneInfo(value)
+            except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+                raise ValueError(f"{value!r} is not a time zone such as 'America/New_York'") from error
+        return value
+
     @pydantic.model_validator(mode="after")
     def _check_legs(self) -> LabelConfig:
         if self.entry == "close" and self.exit == "open":
             raise ValueError(
                 "entry = 'close' goes with exit = 'close': a position entered at a close is left at a close"
             )
+        if self.form == "log" and self.delisting_return == -1:
+            raise ValueError("form = 'log' has no number for delisting_return = -1: name a loss below it")
         return self
 
 

@@ -157,6 +157,12 @@ class ModelConfig(pydantic.BaseModel):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _check_class_balance(self) -> ModelConfig:
+        if self.label.weighting.class_balance and self.model_type == "regression":
+            raise ValueError("label.weighting.class_balance needs classes: model_type is 'regression'")
+        return self
+
     @property
     def label_kind(self) -> str:
         """Name of the label in force."""

@@ -45,7 +45,7 @@ class ScoredRows:
 
     Attributes:
         known_at: (n,) decision times.
-        label_end: (n,) instants at which the outcomes are known; NaT where they are not.
+        label_end: (n,) instants from which the outcomes may be used; NaT where they are not known.
         forecast: (n,) what was foreseen; NaN where nothing was.
         outcome: (n,) what happened; NaN where it is unknown.
         baseline: (n,) training mean of the model that foresaw.
@@ -81,7 +81,7 @@ class ScoredRows:
     def of(cls, dataset: Dataset, *, forecast: FloatArray, baseline: FloatArray) -> ScoredRows:
         """Set forecasts beside a dataset's outcomes."""
         scale = dataset.scale if dataset.scale is not None else np.full(len(dataset), np.nan)
-        return cls(dataset.known_at, dataset.label_end, forecast, dataset.target, baseline, scale)
+        return cls(dataset.known_at, dataset.usable_from, forecast, dataset.target, baseline, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +252,14 @@ def window_keys(model: BaseModel, dataset: Dataset, windows: list[Window]) -> li
             rows.update(part.tobytes())
             rows.update(dataset.known_at[part].tobytes())
             rows.update(dataset.symbol_codes[part].tobytes())
-        for labels in (dataset.target, dataset.label_end, dataset.scale, dataset.weight):
+        for labels in (
+            dataset.target,
+            dataset.label_end,
+            dataset.scale,
+            dataset.weight,
+            dataset.settled_at,
+            dataset.span_prices,
+        ):
             if labels is not None:
                 rows.update(labels[window.train_rows].tobytes())
         keys.append(digest_of(common, window.number == 0, features.hexdigest(), rows.hexdigest()))

@@ -133,9 +133,9 @@ def _sessions_per_year(sessions: TimeArray) -> float:
 def plan_windows(config: ModelConfig, dataset: Dataset) -> list[Window]:
     """Return the windows of a walk-forward; only rows that can be learned from are training rows."""
     learnable = dataset.is_complete & dataset.is_labelled
-    label_end = np.where(learnable, dataset.label_end, np.datetime64("NaT"))
+    usable_from = np.where(learnable, dataset.usable_from, np.datetime64("NaT"))
     return walk_forward_windows(
-        dataset.known_at, label_end, validation=config.validation, train_test_split=config.train_test_split
+        dataset.known_at, usable_from, validation=config.validation, train_test_split=config.train_test_split
     )
 
 
@@ -202,7 +202,7 @@ def _judged(
         "return_metrics": trading.metrics,
         "funnel": funnel(dataset, windows, served, second.signals),
         "events": _event_frame(second.events),
-        "bars_notes": tuple(str(note) for note in bars_notes(bars)),
+        "bars_notes": (*(str(note) for note in bars_notes(bars)), *dataset.notes),
     }
     return lambda timings: WalkForwardResult(**fields, timings=timings)
 

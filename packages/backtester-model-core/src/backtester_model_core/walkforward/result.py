@@ -34,7 +34,7 @@ class WalkForwardResult:
         return_metrics: Figures of those returns.
         funnel: Rows that pass each stage, from bars to signals.
         events: What happened and when: trainings, refusals, the gate, suggestions to retrain.
-        bars_notes: What ``check_bars`` normalised or found worth saying.
+        bars_notes: What ``check_bars`` normalised or found worth saying, and what the label counted.
         timings: Seconds spent in each stage.
     """
 

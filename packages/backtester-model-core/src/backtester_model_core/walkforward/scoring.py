@@ -137,7 +137,7 @@ def baseline_metrics(dataset: Dataset, served: Served) -> dict[str, dict[str, fl
     """Return the same metrics for what needs no model: the training prior or mean, and the last known outcome."""
     foreseen = ~np.isnan(served.prediction.expected)
     last = last_known_outcome(
-        dataset.target, known_at=dataset.known_at, label_end=dataset.label_end, symbol=dataset.symbol_codes
+        dataset.target, known_at=dataset.known_at, label_end=dataset.usable_from, symbol=dataset.symbol_codes
     )[served.rows]
     usable = foreseen & ~np.isnan(last)
     index, outcome = served.prediction.index, dataset.target[served.rows]
@@ -275,7 +275,7 @@ def funnel(
         ("with_probability", (Reason.NO_RESIDUALS, Reason.NO_VOLATILITY)),
         ("past_gate", (Reason.NO_SKILL,)),
         ("above_signal_threshold", (Reason.BELOW_SIGNAL_THRESHOLD,)),
-        ("above_confidence", (Reason.BELOW_CONFIDENCE, Reason.FLAT_LIKELIEST)),
+        ("above_confidence", (Reason.BELOW_CONFIDENCE, Reason.FLAT_LIKELIEST, Reason.NO_SIDE)),
     ):
         remaining -= int(np.isin(reasons, [reason.value for reason in stopped]).sum())
         passed[stage] = remaining
