@@ -7,7 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ModelError
-from backtester_model_core.typing import FloatArray, IntArray
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 
 NativeT = TypeVar("NativeT")
 
@@ -103,6 +103,47 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
     ) -> NativeT:
         """Continue the training of a trained model on new rows; optional."""
         raise _cannot(self, "update_model")
+
+    def save_model(self, model: NativeT) -> ModelFiles:
+        """Return a trained model as named files of plain data; optional, and only together with ``load_model``.
+
+        An adapter does not touch the disk. The core bounds, writes, hashes and syncs what is returned here, and
+        hands ``load_model`` the very bytes whose digests it has verified.
+
+        Names are lower case, ``[a-z0-9_][a-z0-9_.-]{0,63}``; ``manifest.json`` and names that begin with ``core.``
+        are taken. Whatever ``predict`` needs and the configuration does not say goes into a file: fitted
+        preprocessing, weights, shapes. Nothing may run code when it is read, so no pickle in any form:
+        ``artifacts.pack_arrays`` and ``artifacts.pack_json`` write arrays and plain values.
+
+        Raises:
+            ModelError: When this model cannot be written as data; the message says which part.
+        """
+        raise _cannot(self, "save_model")
+
+    def load_model(
+        self,
+        files: ModelFiles,
+        config: ModelConfig,
+        *,
+        n_features: int,
+        classes: tuple[float, ...] | None,
+    ) -> NativeT:
+        """Rebuild a trained model in a process that has nothing but its files; optional.
+
+        The digests show that the files are those that were saved, not that whoever saved them meant well: check
+        the set of names, every shape, index and type before it is used. Forecasts must equal, bit for bit, those
+        of the model that was saved.
+
+        Args:
+            files: What ``save_model`` returned, verified; ``artifacts.expect_files`` checks the names.
+            config: The configuration that the model was trained by.
+            n_features: Number of columns that it was trained on.
+            classes: The classes' own values in the fixed order; ``None`` for regression.
+
+        Raises:
+            ArtifactError: When a file is missing, foreign or inconsistent; ``ArtifactError.in_file`` names it.
+        """
+        raise _cannot(self, "load_model")
 
     def can(self, capability: str) -> bool:
         """Say whether the adapter fills in an optional method, such as ``update_model``."""

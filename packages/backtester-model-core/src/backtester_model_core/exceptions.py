@@ -21,7 +21,8 @@
     │   ├── TrainingError          RuntimeError  training rows or hyper-parameters a model cannot learn from
     │   │   └── OneClassError      ValueError    a training window that holds a single class
     │   └── PredictionError        RuntimeError  forecasts of a wrong shape, or not finite
-    └── RunError                   OSError       a run folder that cannot be read or written
+    ├── RunError                   OSError       a run folder that cannot be read or written
+    └── ArtifactError              OSError       a saved model that cannot be written, trusted or rebuilt
 
 Each class has a second, builtin parent: the one a caller would catch who had never heard of this project.
 Messages are written by classmethods, so that an error pickles into and out of a worker process.
@@ -264,3 +265,24 @@ class PredictionError(ModelError):
 
 class RunError(BacktesterModelError, OSError):
     """A run folder that cannot be read or written."""
+
+
+class ArtifactError(BacktesterModelError, OSError):
+    """A saved model that cannot be written, trusted or rebuilt."""
+
+    @classmethod
+    def refused(
+        cls, what: object, problem: str, remedy: str = "Save the model again, or restore a copy."
+    ) -> Self:
+        """Say what is refused, what is wrong with it, and what to do."""
+        return cls(f"{what} is refused: {problem}. {remedy}")
+
+    @classmethod
+    def in_file(cls, name: str, problem: str) -> Self:
+        """Name the file of a saved model that is refused, and what is wrong with it."""
+        return cls.refused(f"The file {name!r} of the saved model", problem)
+
+    @classmethod
+    def unwritable(cls, where: object, reason: str) -> Self:
+        """Name the place that cannot be written; what was there stays as it was."""
+        return cls(f"{where} cannot be written: {reason}. Free the disk or name another folder.")

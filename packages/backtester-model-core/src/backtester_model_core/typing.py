@@ -1,5 +1,6 @@
 """The array types that the rooms hand to each other."""
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,4 +21,7 @@ TimeArray: TypeAlias = NDArray[np.datetime64]
 NativeModel: TypeAlias = Any
 """A framework's own model object, which only its adapter looks into."""
 
-__all__ = ["BoolArray", "FloatArray", "IntArray", "NativeModel", "TimeArray"]
+ModelFiles: TypeAlias = Mapping[str, bytes]
+"""A trained model as data: the content of each file by its name."""
+
+__all__ = ["BoolArray", "FloatArray", "IntArray", "ModelFiles", "NativeModel", "TimeArray"]
