@@ -426,6 +426,14 @@ def test_later_rows_are_wanted_for_what_looks_at_their_loss(fields, uses):
     assert TrainingConfig(**fields).uses_validation is uses
 
 
+@pytest.mark.parametrize(
+    ("fields", "decay"),
+    [({}, 0.0), ({"optimizer": "AdamW"}, 0.01), ({"optimizer": "adamw", "weight_decay": 0.0}, 0.0)],
+)
+def test_weights_decay_by_default_where_the_optimizer_is_named_for_it(fields, decay):
+    assert TrainingConfig(**fields).decay == decay
+
+
 def test_a_step_schedule_drops_after_every_so_many_epochs():
     shares = [StepSchedule(every=2, factor=0.5).share(epoch, 5) for epoch in range(5)]
 

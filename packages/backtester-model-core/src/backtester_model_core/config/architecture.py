@@ -21,7 +21,7 @@ from backtester_model_core.config.layers import (
 from backtester_model_core.exceptions import ConfigError
 
 OwnShape: TypeAlias = Callable[[FrameworkLayer, Shape], Shape]
-"""What a framework says of a layer of its own: the shape it gives for the shape it is given."""
+"""What a framework says of a layer of its own: the shape it gives for the one it is given, or a ValueError."""
 
 FIELD = "model_architecture"
 

@@ -43,7 +43,10 @@ class HuberLoss(Group):
 
     name: Literal["huber"] = pydantic.Field(default="huber", description="Name of the loss.")
     delta: float = pydantic.Field(
-        default=1.0, gt=0, le=1e6, description="Error, in units of the target, from which it grows linearly."
+        default=1.0,
+        gt=0,
+        le=1e6,
+        description="Error, in deviations of the target, from which it grows linearly.",
     )
 
 
@@ -179,7 +182,12 @@ ClassWeight: TypeAlias = Annotated[float, pydantic.Field(gt=0, le=1e6)]
 
 
 class TrainingConfig(Group):
-    """How a network is trained; a framework's subclass may add options of its own."""
+    """How a network is trained; a framework's subclass may add options of its own.
+
+    A regression learns its target in deviations from the mean of the training rows, and its forecasts are put
+    back: a loss, and what is compared with one, has no unit. A row's weight multiplies its loss, and a step goes
+    by the mean over its batch.
+    """
 
     optimizer: Annotated[Named, pydantic.BeforeValidator(name_as_table)] = pydantic.Field(
         default=Named(name="adam"),
@@ -189,13 +197,11 @@ class TrainingConfig(Group):
         ),
     )
     learning_rate: float = pydantic.Field(default=1e-3, gt=0, le=100, description="Size of its steps.")
-    weight_decay: float = pydantic.Field(
-        default=0.0,
-        ge=0,
-        le=1,
+    weight_decay: Annotated[float, pydantic.Field(ge=0, le=1)] | None = pydantic.Field(
+        default=None,
         description=(
-            "What each step takes from the weights, as a share of them times the learning rate, apart from the "
-            "gradient (Loshchilov & Hutter 2019), whatever the optimizer."
+            "What each step takes from every weight, as a share times the learning rate, apart from the gradient "
+            "(Loshchilov & Hutter 2019), whatever the optimizer; by default 0.01 for adamw and 0 for the others."
         ),
     )
     epochs: int = pydantic.Field(default=50, ge=1, le=100_000, description="Passes over the training rows.")
@@ -245,6 +251,13 @@ class TrainingConfig(Group):
     compile: bool = pydantic.Field(
         default=False, description="Whether the framework compiles the network: slow to start, faster after."
     )
+
+    @property
+    def decay(self) -> float:
+        """The weight decay in force."""
+        if self.weight_decay is None:
+            return 0.01 if self.optimizer.name.lower() == "adamw" else 0.0
+        return self.weight_decay
 
     @property
     def uses_validation(self) -> bool:
