@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.adapter import ModelFrameworkAdapter, SequenceAdapter
+from backtester_model_core.plugins import plugins
 from backtester_model_core.testing import AdapterContract, EchoAdapter
 
 
 @pytest.fixture(autouse=True)
 def _own_plugins(own_plugins):
     """Run every check with the adapters of these tests."""
+    own_plugins.register_adapter("window", WindowAdapter)
 
 
 class TestEchoAdapter(AdapterContract):
@@ -19,6 +21,60 @@ class TestEchoAdapter(AdapterContract):
 
 class TestLeastSquaresAdapter(AdapterContract):
     framework = "least_squares"
+
+
+class TestWindowAdapter(AdapterContract):
+    framework = "window"
+
+
+class WindowAdapter(SequenceAdapter):
+    """Least squares on each row and the mean of the three before it."""
+
+    def context_rows(self, config):
+        return 3
+
+    def initialize_model(self, config):
+        return {}
+
+    def train_model(self, model, features, target, *, ends=None, **options):
+        return (
+            plugins().adapter("least_squares").train_model(model, windows(features, ends), target, **options)
+        )
+
+    def predict(self, model, features, *, ends=None):
+        return plugins().adapter("least_squares").predict(model, windows(features, ends))
+
+
+def windows(features, ends):
+    before = (features[ends - 3] + features[ends - 2] + features[ends - 1]) / 3
+    return np.column_stack([features[ends], before])
+
+
+def reads_ahead(self, model, features, *, ends=None):
+    later = np.minimum(ends + 1, len(features) - 1)
+    return WindowAdapter.predict(self, model, features, ends=later)
+
+
+def scaled_by_all_it_is_given(self, model, features, *, ends=None):
+    return WindowAdapter.predict(self, model, features - features.mean(axis=0), ends=ends)
+
+
+@pytest.mark.parametrize(
+    ("check", "predict"),
+    [
+        ("test_batch_equals_row_by_row", reads_ahead),
+        ("test_batch_equals_row_by_row", scaled_by_all_it_is_given),
+        ("test_outlier_in_served_rows_changes_no_other", scaled_by_all_it_is_given),
+        ("test_incomplete_rows_are_nan_and_change_no_other", reads_ahead),
+        ("test_truncated_bars_change_nothing_before", reads_ahead),
+        ("test_another_future_changes_nothing_before", scaled_by_all_it_is_given),
+    ],
+)
+def test_what_a_window_must_not_see_is_caught(own_plugins, check, predict):
+    contract = contract_for(own_plugins, broken_copy(WindowAdapter, predict=predict))
+
+    with pytest.raises(AssertionError):
+        getattr(contract, check)()
 
 
 def broken_copy(adapter_class, **methods):

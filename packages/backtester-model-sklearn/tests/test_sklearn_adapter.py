@@ -11,6 +11,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegresso
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.preprocessing import StandardScaler
 
+from backtester_model_core.adapter import HeldBack
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError, ModelError, PredictionError, TrainingError
 from backtester_model_core.factory import ModelFactory
@@ -243,7 +244,7 @@ def test_more_components_than_columns_are_refused_in_training() -> None:
 
 def test_steps_are_fitted_to_training_rows_and_not_to_rows_held_back() -> None:
     features, target = rows(200)
-    held_back = features[100:] + 50.0, target[100:]
+    held_back = HeldBack(features[100:] + 50.0, target[100:])
     model = untrained("HistGradientBoostingClassifier", hyperparameters=BOOSTING)
 
     model = ADAPTER.train_model(
@@ -318,7 +319,7 @@ def test_parameters_that_do_not_go_together_are_an_error_of_training() -> None:
 # -- early stopping ----------------------------------------------------------------------------------------------
 
 
-def boosted(held_back: tuple[Any, Any] | None, n_rows: int = 300) -> SklearnModel:
+def boosted(held_back: HeldBack | None, n_rows: int = 300) -> SklearnModel:
     features, target = rows(n_rows)
     model = untrained("HistGradientBoostingClassifier", hyperparameters=BOOSTING)
     return ADAPTER.train_model(model, features, target, classes=(0.0, 1.0), validation=held_back, seed=0)
@@ -336,15 +337,15 @@ def test_validation_is_wanted_only_to_stop_early() -> None:
 
 def test_the_rows_held_back_decide_when_boosting_stops() -> None:
     features, target = rows(300, seed=1)
-    like_training = boosted((features, target))
-    unlike_training = boosted((features, 1 - target))
+    like_training = boosted(HeldBack(features, target))
+    unlike_training = boosted(HeldBack(features, 1 - target))
 
     assert unlike_training.estimator.n_iter_ == BOOSTING["n_iter_no_change"]
     assert like_training.estimator.n_iter_ > 2 * unlike_training.estimator.n_iter_
 
 
 def test_no_training_row_is_held_back_at_random() -> None:
-    model = boosted(rows(100, seed=1))
+    model = boosted(HeldBack(*rows(100, seed=1)))
 
     root = model.estimator._predictors[0][0].nodes[0]
     assert root["count"] == 300
@@ -359,7 +360,7 @@ def test_a_large_training_set_is_used_whole_when_nothing_is_said() -> None:
     assert model.estimator._predictors[0][0].nodes[0]["count"] == 10_001
 
 
-@pytest.mark.parametrize("held_back", [None, (np.empty((0, 4)), np.empty(0, dtype=int))])
+@pytest.mark.parametrize("held_back", [None, HeldBack(np.empty((0, 4)), np.empty(0, dtype=int))])
 def test_without_rows_held_back_boosting_runs_to_its_end_and_says_so(held_back: Any) -> None:
     model = boosted(held_back)
 
@@ -372,16 +373,16 @@ def test_a_class_only_among_the_rows_held_back_does_not_score() -> None:
     later, outcome = rows(100, seed=1)
     model = untrained("HistGradientBoostingClassifier", hyperparameters=BOOSTING)
     known = ADAPTER.train_model(
-        model, features, target, classes=(0.0, 1.0, 2.0), validation=(later, outcome), seed=0
+        model, features, target, classes=(0.0, 1.0, 2.0), validation=HeldBack(later, outcome), seed=0
     )
 
-    mixed = np.concatenate([outcome, np.full(100, 2)]), np.concatenate([later, later])
+    mixed = HeldBack(np.concatenate([later, later]), np.concatenate([outcome, np.full(100, 2)]))
     again = ADAPTER.train_model(
         untrained("HistGradientBoostingClassifier", hyperparameters=BOOSTING),
         features,
         target,
         classes=(0.0, 1.0, 2.0),
-        validation=mixed[::-1],
+        validation=mixed,
         seed=0,
     )
 
@@ -397,7 +398,7 @@ def test_rows_held_back_go_through_the_fitted_steps() -> None:
     by_hand.fit(scaler.transform(features), target, X_val=scaler.transform(later), y_val=outcome)
     model = untrained("HistGradientBoostingRegressor", "regression", hyperparameters=BOOSTING)
 
-    model = ADAPTER.train_model(model, features, target, validation=(later, outcome), seed=0)
+    model = ADAPTER.train_model(model, features, target, validation=HeldBack(later, outcome), seed=0)
 
     assert model.estimator.n_iter_ < BOOSTING["max_iter"]
     assert np.array_equal(model.estimator.validation_score_, by_hand.validation_score_)

@@ -7,7 +7,7 @@ Example:
     >>> print(result.verdict.sentence)                                        # doctest: +SKIP
 """
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter, SequenceAdapter
 from backtester_model_core.bars import check_bars, examine_bars
 from backtester_model_core.config import DataConfig, ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
@@ -28,12 +28,14 @@ __all__ = [
     "DataConfig",
     "DataRetrieval",
     "Dataset",
+    "HeldBack",
     "ModelConfig",
     "ModelFactory",
     "ModelFrameworkAdapter",
     "ModelSignal",
     "ModelSignalType",
     "Prediction",
+    "SequenceAdapter",
     "SignalPolicy",
     "TrainReport",
     "WalkForwardResult",

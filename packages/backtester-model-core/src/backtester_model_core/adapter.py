@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ModelError
@@ -13,6 +13,21 @@ NativeT = TypeVar("NativeT")
 
 API_LEVEL = 1
 """The adapter interface that this core speaks."""
+
+
+class HeldBack(NamedTuple):
+    """Later rows to stop early by.
+
+    Attributes:
+        features: (n, p) complete rows.
+        target: (m,) class positions or values.
+        ends: (m,) positions in ``features`` of the rows that the target belongs to, for a
+            :class:`SequenceAdapter` that looks back; else ``None``, and m is n.
+    """
+
+    features: FloatArray
+    target: FloatArray | IntArray
+    ends: IntArray | None = None
 
 
 class ModelFrameworkAdapter(ABC, Generic[NativeT]):
@@ -47,7 +62,7 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
         *,
         classes: tuple[float, ...] | None = None,
         weight: FloatArray | None = None,
-        validation: tuple[FloatArray, FloatArray | IntArray] | None = None,
+        validation: HeldBack | None = None,
         seed: int | None = None,
     ) -> NativeT:
         """Fit a native model and return it.
@@ -58,7 +73,7 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
             target: (n,) class positions, or values for regression.
             classes: The classes' own values in the fixed order; ``None`` for regression.
             weight: (n,) sample weights, or ``None``.
-            validation: Later rows to stop early by, as (features, target); only when ``uses_validation``.
+            validation: Later rows to stop early by; only when ``uses_validation``.
             seed: Seed for everything random.
         """
 
@@ -149,6 +164,53 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
         """Say whether the adapter fills in an optional method, such as ``update_model``."""
         own = getattr(type(self), capability, None)
         return own is not None and own is not getattr(ModelFrameworkAdapter, capability, None)
+
+
+class SequenceAdapter(ModelFrameworkAdapter[NativeT]):
+    """An adapter whose models may look back over rows: recurrent networks, filters.
+
+    Where ``context_rows`` is 0 it is asked as any other. Else features come symbol by symbol, each symbol's rows
+    in order of time, with rows that are only there to be looked back on; and ``ends`` says which rows are to be
+    learned from or answered. The ``context_rows`` rows before an end are of its symbol, complete, and follow
+    each other without a gap, so that a window is a slice: ``features[end - context_rows : end + 1]``. What is
+    fitted to rows, such as a mean, should be fitted to the rows at ``ends``. ``update_model`` and
+    ``feature_importance``, if it has them, take ``ends`` too.
+    """
+
+    @abstractmethod
+    def context_rows(self, config: ModelConfig) -> int:
+        """Return how many rows of its symbol before a row its forecast needs, the row itself not counted."""
+
+    @abstractmethod
+    def train_model(
+        self,
+        model: NativeT,
+        features: FloatArray,
+        target: FloatArray | IntArray,
+        *,
+        classes: tuple[float, ...] | None = None,
+        weight: FloatArray | None = None,
+        validation: HeldBack | None = None,
+        seed: int | None = None,
+        ends: IntArray | None = None,
+    ) -> NativeT:
+        """Fit a native model and return it.
+
+        Args:
+            model: What ``initialize_model`` returned.
+            features: (N, p) complete rows, symbol by symbol, in order of time.
+            target: (m,) class positions, or values for regression.
+            classes: The classes' own values in the fixed order; ``None`` for regression.
+            weight: (m,) sample weights, or ``None``.
+            validation: Later rows to stop early by; only when ``uses_validation``.
+            seed: Seed for everything random.
+            ends: (m,) positions in ``features`` of the rows that targets and weights belong to; ``None`` where
+                nothing is looked back on, and every row is learned from.
+        """
+
+    @abstractmethod
+    def predict(self, model: NativeT, features: FloatArray, *, ends: IntArray | None = None) -> FloatArray:
+        """Return one answer for each of ``ends``, or for each row where it is ``None``."""
 
 
 def _cannot(adapter: ModelFrameworkAdapter[NativeT], capability: str) -> ModelError:

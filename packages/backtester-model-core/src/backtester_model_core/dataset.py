@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from backtester_model_core.exceptions import PredictionError, TrainingError
+from backtester_model_core.history import History
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
 
 OPTIONAL_COLUMNS = ("forward_return", "scale", "weight", "settled_at", "span_prices")
@@ -38,6 +39,7 @@ class Dataset:
             label's end. A triple barrier's is the close of its last bar, however early the touch.
         span_prices: (n, 2) close at the row and the last one known at its label end; ``None`` when no weight
             needs them.
+        history: What came before each row; ``None`` for models that look at one row alone.
         notes: What the label counted and a reader should know.
 
     Raises:
@@ -58,6 +60,7 @@ class Dataset:
     weight: FloatArray | None = None
     settled_at: TimeArray | None = None
     span_prices: FloatArray | None = None
+    history: History | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -89,7 +92,9 @@ class Dataset:
 
     @property
     def is_complete(self) -> BoolArray:
-        """(n,) whether every feature of the row is a finite number."""
+        """(n,) whether every feature of the row, and of those it looks back on, is a finite number."""
+        if self.history is not None:
+            return self.history.is_known
         return np.asarray(np.isfinite(self.values).all(axis=1), dtype=np.bool_)
 
     @property
@@ -104,7 +109,16 @@ class Dataset:
 
     def take(self, rows: IntArray | BoolArray) -> Self:
         """Return the given rows, as positions or as a mask."""
-        return replace(self, **{name: column[rows] for name, column in self._row_columns().items()})
+        history = None if self.history is None else self.history.take(rows)
+        columns = {name: column[rows] for name, column in self._row_columns().items()}
+        return replace(self, **columns, history=history)
+
+    def with_history(self, n_context: int) -> Self:
+        """Remember the ``n_context`` rows before each row, so that taking some rows does not lose them."""
+        if n_context == 0 or self.history is not None:
+            return self
+        history = History.of(self.values, self.index, self.symbol_codes, n_context=n_context)
+        return replace(self, history=history)
 
     def _row_columns(self) -> dict[str, Any]:
         """Return everything that has one entry for each row, by attribute."""

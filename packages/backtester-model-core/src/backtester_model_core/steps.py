@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from backtester_model_core.bars import Panel, check_bars
+from backtester_model_core.bars.panel import SINGLE_SYMBOL
 from backtester_model_core.config import ModelConfig, WeightConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
 from backtester_model_core.exceptions import (
@@ -21,6 +22,7 @@ from backtester_model_core.exceptions import (
     TrainingError,
 )
 from backtester_model_core.features import evaluate, resolve_features, return_volatility
+from backtester_model_core.history import History
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.labels import (
     average_uniqueness,
@@ -33,7 +35,7 @@ from backtester_model_core.labels import (
     time_decay,
 )
 from backtester_model_core.signals import follow_side
-from backtester_model_core.typing import FloatArray
+from backtester_model_core.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from backtester_model_core.model import BaseModel
@@ -48,13 +50,15 @@ class CoreSteps:
     @hookimpl(trylast=True)
     def backtester_prepare(self, model: BaseModel, data: pd.DataFrame) -> Dataset:
         """Compute features and labels of every bar as the model's configuration says."""
-        return prepare_dataset(model.config, data)
+        return prepare_dataset(model.config, data, n_context=model.context_rows)
 
     @hookimpl(trylast=True)
     def backtester_train(self, model: BaseModel, dataset: Dataset, validation: Dataset | None) -> TrainReport:
         """Fit the model to the rows that may be learned from."""
-        rows = learnable_rows(dataset)
-        held_back = None if validation is None else learnable_rows(validation)
+        rows = learnable_rows(dataset.with_history(model.context_rows))
+        held_back = None
+        if validation is not None:
+            held_back = learnable_rows(validation.with_history(model.context_rows))
         weighted = weighted_rows(rows, model.config)
         notes = [*model.fit(weighted, held_back), *_weight_notes(weighted)]
         return TrainReport(
@@ -75,11 +79,18 @@ class CoreSteps:
         if not model.is_trained:
             raise NotTrainedError.before(model.config.model_name, "predict")
         values = aligned_values(features, model.columns)
-        complete = np.isfinite(values).all(axis=1)
+        history = None
+        if model.context_rows:
+            codes = symbol_codes(features.index)[0]
+            history = History.of(values, features.index, codes, n_context=model.context_rows)
+        complete = np.isfinite(values).all(axis=1) if history is None else history.is_known
         answer = Prediction.blank(features.index, model.classes)
         if not complete.any():
             return answer
-        forecast = _checked_forecast(model, values if complete.all() else values[complete])
+        if history is not None:
+            forecast = _checked_forecast(model, history.values, history.ends[complete])
+        else:
+            forecast = _checked_forecast(model, values if complete.all() else values[complete])
         if answer.probability is None or model.classes is None:
             answer.expected[complete] = forecast
         else:
@@ -102,11 +113,11 @@ class CoreSteps:
         return follow_side(signals, panel.to_rows(primary_side(panel, model.config)))
 
 
-def prepare_dataset(config: ModelConfig, bars: pd.DataFrame) -> Dataset:
+def prepare_dataset(config: ModelConfig, bars: pd.DataFrame, *, n_context: int = 0) -> Dataset:
     """Compute the features and labels of every bar.
 
     Rows with less than ``lookback_period`` bars of their symbol's history have no features: they are NaN, as
-    every expression is in its warm-up.
+    every expression is in its warm-up. The ``n_context`` rows that a model looks back on count as history.
 
     Raises:
         BarsError: When the bars are too few for one label.
@@ -130,7 +141,7 @@ def prepare_dataset(config: ModelConfig, bars: pd.DataFrame) -> Dataset:
     for code, segment in enumerate(panel.segments()):
         rows = panel.order[segment]
         codes[rows] = code
-        too_short[rows[: config.lookback_period - 1]] = True
+        too_short[rows[: max(config.lookback_period - 1 - n_context, 0)]] = True
     features = np.ascontiguousarray(values[:, : len(names)])
     features[too_short] = np.nan
     return Dataset(
@@ -207,6 +218,14 @@ def weighted_rows(rows: Dataset, config: ModelConfig) -> Dataset:
     return replace(rows, weight=weight / weight.mean())
 
 
+def symbol_codes(index: pd.Index) -> tuple[IntArray, tuple[str, ...]]:
+    """Return (n,) the code of each row's symbol, and the symbols' names; one symbol's plain index has one."""
+    if not isinstance(index, pd.MultiIndex):
+        return np.zeros(len(index), dtype=np.int64), (SINGLE_SYMBOL,)
+    codes, names = pd.factorize(index.get_level_values("symbol"), sort=True)
+    return np.asarray(codes, dtype=np.int64), tuple(str(name) for name in names)
+
+
 def class_positions(dataset: Dataset) -> FloatArray:
     """Return the target as adapters take it: class positions as integers, or the values themselves."""
     if dataset.classes is None:
@@ -228,19 +247,21 @@ def aligned_values(features: pd.DataFrame, columns: tuple[str, ...]) -> FloatArr
     return np.ascontiguousarray(features.to_numpy(dtype=np.float64))
 
 
-def _checked_forecast(model: BaseModel, values: FloatArray) -> FloatArray:
+def _checked_forecast(model: BaseModel, values: FloatArray, ends: IntArray | None = None) -> FloatArray:
     """Ask the model, and refuse an answer of another shape or with numbers that are not finite."""
-    forecast = np.asarray(model.forecast(values), dtype=np.float64)
-    wanted = (len(values),) if model.classes is None else (len(values), len(model.classes))
+    answer = model.forecast(values) if ends is None else model.forecast_sequences(values, ends)
+    forecast = np.asarray(answer, dtype=np.float64)
+    n_asked = len(values) if ends is None else len(ends)
+    wanted = (n_asked,) if model.classes is None else (n_asked, len(model.classes))
     name = model.config.model_name
     if forecast.shape != wanted:
         raise PredictionError(
             f"The model {name!r} answered with shape {forecast.shape} where {wanted} was asked for."
         )
     if not np.isfinite(forecast).all():
-        n_bad = int((~np.isfinite(forecast)).reshape(len(values), -1).any(axis=1).sum())
+        n_bad = int((~np.isfinite(forecast)).reshape(n_asked, -1).any(axis=1).sum())
         raise PredictionError(
-            f"The model {name!r} gave NaN or infinite forecasts on {n_bad} of {len(values)} complete rows. "
+            f"The model {name!r} gave NaN or infinite forecasts on {n_bad} of {n_asked} complete rows. "
             "Its training has probably diverged; normalise the features or lower the learning rate."
         )
     return forecast

@@ -17,7 +17,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError, ModelError, PredictionError, TrainingError
 from backtester_model_core.typing import FloatArray, IntArray
@@ -97,7 +97,7 @@ class SklearnAdapter(ModelFrameworkAdapter[SklearnModel]):
         *,
         classes: tuple[float, ...] | None = None,
         weight: FloatArray | None = None,
-        validation: tuple[FloatArray, FloatArray | IntArray] | None = None,
+        validation: HeldBack | None = None,
         seed: int | None = None,
     ) -> SklearnModel:
         """Fit each step to the training rows in turn, and the estimator to what they make of them.
@@ -250,7 +250,7 @@ def _weight_for(fit: Callable[..., Any], weight: FloatArray | None, notes: list[
 def _held_back(
     model: SklearnModel,
     target: FloatArray | IntArray,
-    validation: tuple[FloatArray, FloatArray | IntArray] | None,
+    validation: HeldBack | None,
     notes: list[str],
 ) -> dict[str, Any]:
     """Return the rows to stop early by as arguments, as the fitted steps make them."""
@@ -258,7 +258,7 @@ def _held_back(
     if not getattr(estimator, "early_stopping", False):
         return {}
     if validation is not None:
-        features, outcome = validation
+        features, outcome = validation.features, validation.target
         # A classifier cannot score a class that it never saw.
         known = np.isin(outcome, target) if is_classifier(estimator) else np.ones(len(outcome), dtype=bool)
         if known.any():

@@ -24,6 +24,15 @@ from backtester_model_core.plugins import plugins
 from backtester_model_core.signals import ModelSignalType
 from backtester_model_core.testing.lookahead import find_future_leaks, find_truncation_leaks
 from backtester_model_core.testing.samples import random_bars, synthetic_rows
+from backtester_model_core.testing.specimens import (
+    TOLERANCE,
+    ask_native,
+    classes_of,
+    context_of,
+    frame,
+    series,
+    train_native,
+)
 from backtester_model_core.typing import FloatArray
 
 N_TRAIN = 400
@@ -82,7 +91,7 @@ class AdapterContract:
     def test_predict_before_train_is_refused(self) -> None:
         """Look at an adapter that keeps state of its own."""
         for config in self.configs():
-            features = _frame(synthetic_rows(10)[0])
+            features = frame(synthetic_rows(10)[0])
 
             assert _error_of(
                 lambda c=config, f=features: create_model(c).predict(f), NotTrainedError, "train"
@@ -94,7 +103,8 @@ class AdapterContract:
             prediction = model.predict_distribution(features)
 
             assert prediction.expected.shape == (len(features),)
-            assert np.isfinite(prediction.expected).all()
+            assert np.isnan(prediction.expected[: model.context_rows]).all()
+            assert np.isfinite(prediction.expected[model.context_rows :]).all()
 
     def test_probabilities_are_probabilities(self) -> None:
         """Look at the columns that ``predict`` returns: one a class, between 0 and 1, summing to 1."""
@@ -102,26 +112,32 @@ class AdapterContract:
             probability = model.predict_distribution(features).probability
 
             assert probability is not None
+            probability = probability[model.context_rows :]
             assert ((probability >= 0) & (probability <= 1)).all()
             assert np.allclose(probability.sum(axis=1), 1.0)
 
     def test_incomplete_rows_are_nan_and_change_no_other(self) -> None:
         """Look at rows that depend on other rows of the same call."""
         for model, features in self.trained():
+            hole = model.context_rows + 3
             holed = features.copy()
-            holed.iloc[3, 1] = np.nan
+            holed.iloc[hole, 1] = np.nan
             whole, partial = model.predict(features), model.predict(holed)
+            looks_at_it = slice(hole, hole + model.context_rows + 1)
+            whole[looks_at_it] = np.nan
 
-            assert np.isnan(partial[3])
-            assert np.allclose(np.delete(partial, 3), np.delete(whole, 3), rtol=0, atol=1e-9)
+            assert np.isnan(partial[looks_at_it]).all()
+            assert _close(partial, whole)
 
     def test_batch_equals_row_by_row(self) -> None:
         """Look at statistics taken over the rows of a call, such as a scaler fitted in ``predict``."""
         for model, features in self.trained():
-            batch = model.predict(features.iloc[:20])
-            single = [model.predict(features.iloc[[row]])[0] for row in range(20)]
+            n_context = model.context_rows
+            rows = range(n_context, n_context + 20)
+            batch = model.predict(features.iloc[: rows.stop])[n_context:]
+            single = [model.predict(features.iloc[row - n_context : row + 1])[-1] for row in rows]
 
-            assert np.allclose(batch, single, rtol=0, atol=1e-9)
+            assert _close(batch, single)
 
     def test_outlier_in_served_rows_changes_no_other(self) -> None:
         """Look at a scaler that is fitted, or fitted again, outside training."""
@@ -130,14 +146,15 @@ class AdapterContract:
             spiked.iloc[0] = 1e6
             whole, other = model.predict(features), model.predict(spiked)
 
-            assert np.allclose(whole[1:], other[1:], rtol=0, atol=1e-9)
+            apart = slice(model.context_rows + 1, None)
+            assert _close(whole[apart], other[apart])
 
     def test_column_order_does_not_matter(self) -> None:
         """Look at an adapter that goes round ``BaseModel.predict``."""
         for model, features in self.trained():
             turned = features[features.columns[::-1]]
 
-            assert np.array_equal(model.predict(features), model.predict(turned))
+            assert np.array_equal(model.predict(features), model.predict(turned), equal_nan=True)
 
     def test_missing_and_extra_columns_are_named(self) -> None:
         """Look at an adapter that goes round ``BaseModel.predict``."""
@@ -154,7 +171,7 @@ class AdapterContract:
             values, target = self.rows(config)
             before = values.copy(), target.copy()
             model = self.train(config, values, target)
-            model.predict(_frame(values))
+            model.predict(frame(values))
 
             assert np.array_equal(values, before[0])
             assert np.array_equal(target, before[1])
@@ -164,78 +181,66 @@ class AdapterContract:
         for config in self.configs():
             values, target = self.rows(config)
             values.flags.writeable = target.flags.writeable = False
-            native = self.adapter.train_model(
-                self.adapter.initialize_model(config), values, target, classes=_classes(config), seed=0
-            )
+            native = train_native(self.adapter, config, values, target, classes=classes_of(config))
+            answer = ask_native(self.adapter, config, native, values)
 
-            assert len(self.adapter.predict(native, values)) == len(values)
+            assert len(answer) == len(values) - context_of(self.adapter, config)
 
     def test_same_seed_gives_the_same_model(self) -> None:
         """Look at randomness that does not come from ``seed``."""
         for config in self.configs():
             values, target = self.rows(config)
-            first, second = (self.train(config, values, target).predict(_frame(values)) for _ in range(2))
+            first, second = (self.train(config, values, target).predict(frame(values)) for _ in range(2))
 
-            assert np.array_equal(first, second)
+            assert np.array_equal(first, second, equal_nan=True)
 
     def test_training_twice_equals_training_once(self) -> None:
         """Look at state that survives in the adapter, or a warm start nobody asked for."""
         for config in self.configs():
             values, target = self.rows(config)
             model = self.train(config, values, target)
-            once = model.predict(_frame(values))
-            model.train(_frame(values), _series(target))
+            once = model.predict(frame(values))
+            model.train(frame(values), series(target))
 
-            assert np.array_equal(once, model.predict(_frame(values)))
+            assert np.array_equal(once, model.predict(frame(values)), equal_nan=True)
 
     def test_failed_training_leaves_the_model_as_it_was(self) -> None:
         """Look at an adapter that changes the given model before it is trained."""
         for config in self.configs(classifiers_only=True):
             values, target = self.rows(config)
             model = self.train(config, values, target)
-            before = model.predict(_frame(values))
+            before = model.predict(frame(values))
             refused = _error_of(
-                lambda m=model, v=values: m.train(_frame(v), _series(np.zeros(len(v)))),
+                lambda m=model, v=values: m.train(frame(v), series(np.zeros(len(v)))),
                 OneClassError,
                 "class",
             )
 
             assert refused
-            assert np.array_equal(before, model.predict(_frame(values)))
+            assert np.array_equal(before, model.predict(frame(values)), equal_nan=True)
 
     def test_class_missing_from_training_keeps_its_column(self) -> None:
         """Look at how forecasts are put into the fixed class order: a class never seen is all but impossible."""
         for config in self.configs(classifiers_only=True):
             values, target = self.rows(config)
-            native = self.adapter.train_model(
-                self.adapter.initialize_model(config), values, target + 1, classes=(-1.0, 0.0, 1.0), seed=0
-            )
-            probability = self.adapter.predict(native, values)
+            native = train_native(self.adapter, config, values, target + 1, classes=(-1.0, 0.0, 1.0))
+            probability = ask_native(self.adapter, config, native, values)
 
-            assert probability.shape == (len(values), 3)
+            assert probability.shape == (len(values) - context_of(self.adapter, config), 3)
             assert (probability[:, 0] < 0.1).all()
 
     def test_sample_weights_are_honoured_or_declared(self) -> None:
         """Look at ``weight``: rows of weight near zero must not decide, or ``training_notes`` must say so."""
         for config in self.configs():
             values, target = self.rows(config)
-            flipped = np.concatenate([target, 1 - target if _classes(config) else -target])
+            flipped = np.concatenate([target, 1 - target if classes_of(config) else -target])
             doubled = np.concatenate([values, values])
             weight = np.repeat([1.0, 1e-6], len(target))
-            native = self.adapter.train_model(
-                self.adapter.initialize_model(config),
-                doubled,
-                flipped,
-                classes=_classes(config),
-                weight=weight,
-                seed=0,
-            )
-            plain = self.adapter.train_model(
-                self.adapter.initialize_model(config), values, target, classes=_classes(config), seed=0
-            )
-            agrees = np.corrcoef(_lean(self.adapter, native, values), _lean(self.adapter, plain, values))[
-                0, 1
-            ]
+            classes = classes_of(config)
+            native = train_native(self.adapter, config, doubled, flipped, classes=classes, weight=weight)
+            plain = train_native(self.adapter, config, values, target, classes=classes)
+            first, second = (_lean(self.adapter, config, model, values) for model in (native, plain))
+            agrees = np.corrcoef(first, second)[0, 1]
             declared = any("weight" in note for note in self.adapter.training_notes(native))
 
             assert declared or not self.learns or agrees > 0.8
@@ -245,7 +250,7 @@ class AdapterContract:
         for model, features in self.trained():
             twin = pickle.loads(pickle.dumps(model))  # noqa: S301 - our own bytes, as joblib sends them
 
-            assert np.array_equal(model.predict(features), twin.predict(features))
+            assert np.array_equal(model.predict(features), twin.predict(features), equal_nan=True)
 
     # -- skill ----------------------------------------------------------------------------------------------------
 
@@ -254,8 +259,7 @@ class AdapterContract:
         for config in self.configs():
             values, target = self.rows(config, n_rows=2 * N_TRAIN)
             model = self.train(config, values[:N_TRAIN], target[:N_TRAIN])
-            forecast = model.predict(_frame(values[N_TRAIN:]))
-            outcome = target[N_TRAIN:]
+            forecast, outcome = _known(model.predict(frame(values[N_TRAIN:])), target[N_TRAIN:])
 
             assert not self.learns or np.corrcoef(forecast, outcome)[0, 1] > 0.5
 
@@ -264,10 +268,10 @@ class AdapterContract:
         for config in self.configs():
             values, target = self.rows(config, n_rows=5 * N_TRAIN, signal=0.0)
             model = self.train(config, values[:N_TRAIN], target[:N_TRAIN])
-            forecast = model.predict(_frame(values[N_TRAIN:]))
+            forecast, outcome = _known(model.predict(frame(values[N_TRAIN:])), target[N_TRAIN:])
             spread = forecast.std()
 
-            assert spread == 0 or abs(np.corrcoef(forecast, target[N_TRAIN:])[0, 1]) < 0.1
+            assert spread == 0 or abs(np.corrcoef(forecast, outcome)[0, 1]) < 0.1
 
     # -- the clock ------------------------------------------------------------------------------------------------
 
@@ -276,22 +280,25 @@ class AdapterContract:
         bars = random_bars(160, seed=1)
         for model in self.trained_on_bars(bars):
 
-            def computed(given: pd.DataFrame, model: BaseModel = model) -> pd.DataFrame:
-                return pd.concat(
-                    [model.prepare(given).features, _rounded(model.generate_signals(given))], axis=1
-                )
+            def signals(given: pd.DataFrame, model: BaseModel = model) -> pd.DataFrame:
+                return model.generate_signals(given)[["confidence", "score"]]
 
-            assert find_truncation_leaks(computed, bars, cuts=range(100, 160, 7)) == []
+            def features(given: pd.DataFrame, model: BaseModel = model) -> pd.DataFrame:
+                return model.prepare(given).features
+
+            cuts = range(100, 160, 7)
+            assert find_truncation_leaks(features, bars, cuts=cuts) == []
+            assert find_truncation_leaks(signals, bars, cuts=cuts, tolerance=TOLERANCE) == []
 
     def test_another_future_changes_nothing_before(self) -> None:
         """Look at features, forecasts or signals that depend on later rows of the same call."""
         bars = random_bars(160, seed=2)
         for model in self.trained_on_bars(bars):
 
-            def computed(given: pd.DataFrame, model: BaseModel = model) -> pd.DataFrame:
-                return _rounded(model.generate_signals(given))
+            def signals(given: pd.DataFrame, model: BaseModel = model) -> pd.DataFrame:
+                return model.generate_signals(given)[["confidence", "score"]]
 
-            assert find_future_leaks(computed, bars, cuts=(90, 120)) == []
+            assert find_future_leaks(signals, bars, cuts=(90, 120), tolerance=TOLERANCE) == []
 
     def test_every_bar_has_a_signal(self) -> None:
         """Look at an extension that drops rows."""
@@ -332,7 +339,7 @@ class AdapterContract:
     def train(self, config: ModelConfig, values: FloatArray, target: Any) -> BaseModel:
         """Train a model on rows."""
         model = create_model(config)
-        model.train(_frame(values), _series(target))
+        model.train(frame(values), series(target))
         return model
 
     def trained(self, *, classifiers_only: bool = False) -> list[tuple[BaseModel, pd.DataFrame]]:
@@ -340,7 +347,7 @@ class AdapterContract:
         models = []
         for config in self.configs(classifiers_only=classifiers_only):
             values, target = self.rows(config, n_rows=N_TRAIN + 50)
-            models.append((self.train(config, values[:N_TRAIN], target[:N_TRAIN]), _frame(values[N_TRAIN:])))
+            models.append((self.train(config, values[:N_TRAIN], target[:N_TRAIN]), frame(values[N_TRAIN:])))
         return models
 
     def trained_on_bars(self, bars: pd.DataFrame) -> list[BaseModel]:
@@ -355,27 +362,22 @@ class AdapterContract:
         return models
 
 
-def _frame(values: FloatArray) -> pd.DataFrame:
-    index = pd.date_range("2020-01-01", periods=len(values), freq="D", name="timestamp")
-    return pd.DataFrame(values, index=index, columns=[f"f{number}" for number in range(values.shape[1])])
+def _close(first: FloatArray, second: FloatArray | list[float]) -> bool:
+    """Say whether forecasts are the same, but for the last digits that depend on the size of a batch."""
+    return np.allclose(first, second, rtol=0, atol=TOLERANCE, equal_nan=True)
 
 
-def _series(target: FloatArray) -> pd.Series[float]:
-    return pd.Series(target.astype(np.float64), index=_frame(target[:, None]).index)
+def _known(forecast: FloatArray, outcome: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return forecasts that were given, and their outcomes."""
+    given = ~np.isnan(forecast)
+    return forecast[given], outcome[given]
 
 
-def _rounded(signals: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the last digits, in which frameworks differ between a batch and a shorter one."""
-    return signals.assign(confidence=signals["confidence"].round(9), score=signals["score"].round(9))
-
-
-def _lean(adapter: ModelFrameworkAdapter[Any], native: Any, values: FloatArray) -> FloatArray:
-    forecast = adapter.predict(native, values)
+def _lean(
+    adapter: ModelFrameworkAdapter[Any], config: ModelConfig, native: Any, values: FloatArray
+) -> FloatArray:
+    forecast = ask_native(adapter, config, native, values)
     return forecast if forecast.ndim == 1 else np.asarray(forecast[:, -1])
-
-
-def _classes(config: ModelConfig) -> tuple[float, ...] | None:
-    return (0.0, 1.0) if config.model_type == "classification" else None
 
 
 def _error_of(call: Any, expected: type[BacktesterModelError], *words: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pydantic
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.typing import FloatArray, IntArray
 
@@ -52,7 +52,7 @@ class EchoAdapter(ModelFrameworkAdapter[EchoModel]):
         *,
         classes: tuple[float, ...] | None = None,
         weight: FloatArray | None = None,
-        validation: tuple[FloatArray, FloatArray | IntArray] | None = None,  # noqa: ARG002
+        validation: HeldBack | None = None,  # noqa: ARG002
         seed: int | None = None,  # noqa: ARG002 - nothing is random
     ) -> EchoModel:
         """Remember the mean, or the shares."""

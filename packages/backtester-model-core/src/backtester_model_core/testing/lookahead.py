@@ -25,7 +25,7 @@ from backtester_model_core.walkforward import WalkForwardResult, walk_forward
 
 
 def find_truncation_leaks(
-    compute: Compute, bars: pd.DataFrame, *, cuts: Iterable[int] | None = None
+    compute: Compute, bars: pd.DataFrame, *, cuts: Iterable[int] | None = None, tolerance: float = 0.0
 ) -> list[Leak]:
     """Cut the bars after each session and compare what is computed with what the full bars gave there (T1).
 
@@ -37,18 +37,19 @@ def find_truncation_leaks(
         compute: What is to be checked.
         bars: Checked bars of one symbol or a panel.
         cuts: Numbers of sessions to keep; every one for which ``compute`` can be asked when not given.
+        tolerance: Relative difference that is none, for models that compute in single precision.
     """
     sessions = sessions_of(bars)
     whole = compute(bars)
     leaks: list[Leak] = []
     for n_kept in cuts if cuts is not None else range(1, len(sessions)):
         last = sessions[n_kept - 1]
-        leaks += differences("truncation", whole, compute(until(bars, last)), last)
+        leaks += differences("truncation", whole, compute(until(bars, last)), last, tolerance=tolerance)
     return leaks
 
 
 def find_future_leaks(
-    compute: Compute, bars: pd.DataFrame, *, cuts: Iterable[int], seed: int = 0
+    compute: Compute, bars: pd.DataFrame, *, cuts: Iterable[int], seed: int = 0, tolerance: float = 0.0
 ) -> list[Leak]:
     """Rewrite all bars after each session, four ways, and compare what was computed up to it (T2).
 
@@ -62,7 +63,8 @@ def find_future_leaks(
     for n_kept in cuts:
         last = sessions[n_kept - 1]
         for name, other in rewritten(bars, last, seed=seed).items():
-            leaks += differences(f"future {name}", until(whole, last), until(compute(other), last), last)
+            before, after = until(whole, last), until(compute(other), last)
+            leaks += differences(f"future {name}", before, after, last, tolerance=tolerance)
     return leaks
 
 

@@ -187,7 +187,7 @@ def serve_window(model: BaseModel, dataset: Dataset, window: Window, *, measure_
         try:
             report = twin.train_dataset(dataset.take(train_rows), measure_residuals=measure_residuals)
             trained = time.perf_counter()
-            prediction = twin.predict_distribution(dataset.take(window.test_rows[served]).features)
+            prediction = twin.predict_dataset(dataset.take(window.test_rows[served]))
         except (TrainingError, PredictionError) as error:
             reason = Reason.ONE_CLASS if isinstance(error, OneClassError) else Reason.NO_MODEL
             refusals.append(Refusal(symbol, reason, str(error)))

@@ -35,7 +35,7 @@ def fit_model(config: ModelConfig) -> Fit:
 
     def fit(dataset: Dataset, train_rows: IntArray) -> Predictor:
         model = create_model(config)
-        model.train_dataset(dataset.take(train_rows))
+        model.train_dataset(dataset.with_history(model.context_rows).take(train_rows))
         return lambda features: model.predict_distribution(features).frame
 
     return fit
@@ -44,10 +44,11 @@ def fit_model(config: ModelConfig) -> Fit:
 def find_fit_leaks(fit: Fit, dataset: Dataset, train_rows: IntArray, *, seed: int = 0) -> list[Leak]:
     """Write garbage into every row that is not a training row, fit again, and compare all predictions (T6).
 
-    The garbage is noise a million times as large, shuffled rows, nothing at all (NaN), and noise in which the
-    first or the last feature repeats the target, so that a selection by these rows must choose it. Finds a
-    scaler, a selection, a tuning or a threshold that was fitted on rows outside training. Cannot find rows that
-    should not have been among the training rows: that is what T5 and T13 are for. Takes six fits.
+    Rows that training rows look back on belong to them. The garbage is noise a million times as large, shuffled
+    rows, nothing at all (NaN), and noise in which the first or the last feature repeats the target, so that a
+    selection by these rows must choose it. Finds a scaler, a selection, a tuning or a threshold that was fitted on
+    rows outside training. Cannot find rows that should not have been among the training rows: that is what T5 and
+    T13 are for. Takes six fits.
 
     Args:
         fit: From all rows and the training rows to a predictor.
@@ -59,6 +60,8 @@ def find_fit_leaks(fit: Fit, dataset: Dataset, train_rows: IntArray, *, seed: in
     expected = fit(dataset, train_rows)(probe)
     is_other = np.ones(len(dataset), dtype=bool)
     is_other[train_rows] = False
+    if dataset.history is not None:
+        is_other &= ~dataset.index.isin(dataset.history.take(train_rows).needed().index)
     leaks: list[Leak] = []
     for said, garbage in _garbage(dataset, is_other, seed).items():
         answer = fit(garbage, train_rows)(probe)
@@ -87,7 +90,8 @@ def _garbage(dataset: Dataset, is_other: BoolArray, seed: int) -> dict[str, Data
         "nothing": (nothing, unknown),
     }
     return {
-        said: replace(dataset, values=values, target=target) for said, (values, target) in garbage.items()
+        said: replace(dataset, values=values, target=target, history=None)
+        for said, (values, target) in garbage.items()
     }
 
 
@@ -132,8 +136,11 @@ class FitRecorder:
     ) -> Generator[None, Prediction, Prediction]:
         """Compare the first decision that is asked for with what the model's training had seen."""
         prediction = yield
-        first = min(self._known_at[label] for label in features.index)
-        row = features.index[0]
+        answered = features.index[~np.isnan(prediction.expected)]  # the others are only looked back on
+        if len(answered) == 0:
+            return prediction
+        first = min(self._known_at[label] for label in answered)
+        row = answered[0]
         for name, latest in self._seen.get(id(model), (model, []))[1]:
             if latest > first:
                 message = f"a {name} label known at {latest} served a decision at {first}"

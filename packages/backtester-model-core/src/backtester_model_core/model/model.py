@@ -7,14 +7,13 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
 from backtester_model_core.bars import check_bars
-from backtester_model_core.bars.panel import SINGLE_SYMBOL, utc_stamps
+from backtester_model_core.bars.panel import utc_stamps
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
 from backtester_model_core.evaluation import classification_metrics, regression_metrics
@@ -24,8 +23,8 @@ from backtester_model_core.labels import label_kind
 from backtester_model_core.plugins import plugins
 from backtester_model_core.signals import Residuals, SignalFrame, SignalPolicy
 from backtester_model_core.splits import PurgedKFold, purged_tail
-from backtester_model_core.steps import class_positions, learnable_rows, weighted_rows
-from backtester_model_core.typing import FloatArray, NativeModel
+from backtester_model_core.steps import learnable_rows, symbol_codes
+from backtester_model_core.typing import FloatArray, IntArray, NativeModel
 
 
 class BaseModel(ABC):
@@ -66,6 +65,22 @@ class BaseModel(ABC):
     def forecast(self, values: FloatArray) -> FloatArray:
         """Answer (n,) values, or (n, n_classes) probabilities, for complete rows in the trained column order."""
 
+    @property
+    def context_rows(self) -> int:
+        """How many rows of its symbol before a row a forecast needs; 0 for models that look at one row alone."""
+        return 0
+
+    def forecast_sequences(self, values: FloatArray, ends: IntArray) -> FloatArray:  # noqa: ARG002
+        """Answer as :meth:`forecast` does, one for each of ``ends``; for models with ``context_rows``.
+
+        Args:
+            values: (N, p) complete rows, symbol by symbol, in order of time.
+            ends: (n,) positions of the rows to answer; the ``context_rows`` rows before each belong to it.
+        """
+        raise ModelError(
+            f"{type(self).__name__} looks back {self.context_rows} rows; fill in forecast_sequences."
+        )
+
     # -- the four steps -----------------------------------------------------------------------------------------
 
     @property
@@ -84,7 +99,8 @@ class BaseModel(ABC):
         Raises:
             BarsError: When the bars must be refused.
         """
-        return self.hooks.backtester_prepare(model=self, data=check_bars(data))
+        dataset = self.hooks.backtester_prepare(model=self, data=check_bars(data))
+        return dataset.with_history(self.context_rows)
 
     def prepare_data(self, data: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series[float]]:
         """Turn bars into (features, target), only the rows that may be trained on.
@@ -129,6 +145,7 @@ class BaseModel(ABC):
         was not fitted to, before the model is fitted to all rows.
         """
         self.inner = None
+        dataset = dataset.with_history(self.context_rows)
         splits = self.config.validation_split > 0 and not np.isnat(dataset.label_end).all()
         if splits and self._uses_validation():
             self._train(*self._inner_split(dataset))
@@ -152,6 +169,19 @@ class BaseModel(ABC):
             FeatureMismatchError: When columns are missing or extra; their order does not matter.
         """
         return self.hooks.backtester_predict(model=self, features=features)
+
+    def predict_dataset(self, dataset: Dataset) -> Prediction:
+        """Return the prediction of a dataset's rows, each with the history that the dataset remembers for it."""
+        if dataset.history is None:
+            return self.predict_distribution(dataset.features)
+        history = dataset.history.needed()
+        frame = pd.DataFrame(history.values, index=history.index, columns=list(dataset.columns), copy=False)
+        found, known = self.predict_distribution(frame), history.is_known
+        prediction = Prediction.blank(dataset.index, self.classes)
+        prediction.expected[known] = found.expected[history.ends[known]]
+        if prediction.probability is not None and found.probability is not None:
+            prediction.probability[known] = found.probability[history.ends[known]]
+        return prediction
 
     def generate_signals(self, data: pd.DataFrame) -> SignalFrame:
         """Give one signal for every bar, NEUTRAL with a reason where the model says nothing."""
@@ -181,9 +211,7 @@ class BaseModel(ABC):
             model = self.untrained()
             model.train_dataset(dataset.take(train), measure_residuals=False)
             served = dataset.take(test)
-            metrics = prediction_metrics(
-                model.predict_distribution(served.features), served.target, model.baseline
-            )
+            metrics = prediction_metrics(model.predict_dataset(served), served.target, model.baseline)
             rows.append({"fold": number, "n_train": len(train), "n_test": len(test), **metrics})
         return pd.DataFrame(rows).set_index("fold")
 
@@ -238,7 +266,7 @@ class BaseModel(ABC):
             return None
         probe = self.untrained()
         probe.train_dataset(head, measure_residuals=False)
-        forecast = probe.predict(tail.features)
+        forecast = probe.predict_dataset(tail).expected
         baseline = np.full(len(tail), probe.baseline)
         return replace(tail, values=np.column_stack([forecast, baseline]), columns=("forecast", "baseline"))
 
@@ -262,16 +290,14 @@ class BaseModel(ABC):
             ends = utc_stamps(pd.DatetimeIndex(label_end))
         if not (np.diff(known_at) >= np.timedelta64(0)).all():
             raise TrainingError("The training rows are not in order of time. Sort them by timestamp.")
-        is_panel = isinstance(index, pd.MultiIndex)
-        symbols = index.get_level_values("symbol") if is_panel else pd.Index([SINGLE_SYMBOL] * len(index))
-        codes, names = pd.factorize(symbols, sort=True)
+        codes, symbols = symbol_codes(index)
         return Dataset(
             values=np.ascontiguousarray(features.to_numpy(dtype=np.float64)),
             columns=tuple(str(name) for name in features.columns),
             index=index,
             known_at=known_at,
-            symbol_codes=np.asarray(codes, dtype=np.int64),
-            symbols=tuple(str(name) for name in names),
+            symbol_codes=codes,
+            symbols=symbols,
             target=np.asarray(target, dtype=np.float64),
             label_end=ends,
             classes=self.classes,
@@ -282,60 +308,6 @@ class BaseModel(ABC):
         if self.report is None:
             raise NotTrainedError.before(self.config.model_name, step)
         return self.report
-
-
-class AdapterModel(BaseModel):
-    """A model whose two middle steps an adapter answers."""
-
-    @property
-    def adapter(self) -> ModelFrameworkAdapter[Any]:
-        """The adapter of the configuration's framework."""
-        return plugins().adapter(self.config.framework)
-
-    def fit(self, rows: Dataset, validation: Dataset | None) -> Sequence[str]:
-        """Build a native model and let the adapter train it."""
-        adapter = self.adapter
-        held_back = None if validation is None else (validation.values, class_positions(validation))
-        self.native = adapter.train_model(
-            adapter.initialize_model(self.config),
-            rows.values,
-            class_positions(rows),
-            classes=rows.classes,
-            weight=rows.weight,
-            validation=held_back,
-            seed=self.seed,
-        )
-        return adapter.training_notes(self.native)
-
-    def forecast(self, values: FloatArray) -> FloatArray:
-        """Let the adapter ask the native model."""
-        return self.adapter.predict(self.native, values)
-
-    def feature_importance(self, dataset: Dataset) -> pd.Series[float]:
-        """Return how much each feature matters, most first, measured on a dataset's learnable rows.
-
-        Raises:
-            ModelError: When the adapter cannot say.
-        """
-        self._trained_report("weigh its features")
-        if not self.adapter.can("feature_importance"):
-            raise ModelError(f"The adapter for {self.config.framework!r} does not weigh features.")
-        rows = learnable_rows(dataset)
-        weights = self.adapter.feature_importance(
-            self.native, rows.values, class_positions(rows), seed=self.seed
-        )
-        return pd.Series(weights, index=list(self.columns), name="importance").sort_values(ascending=False)
-
-    def update(self, dataset: Dataset) -> None:
-        """Continue the training on new learnable rows, where the adapter can."""
-        self._trained_report("be updated")
-        rows = weighted_rows(learnable_rows(dataset), self.config)
-        self.native = self.adapter.update_model(
-            self.native, rows.values, class_positions(rows), weight=rows.weight, seed=self.seed
-        )
-
-    def _uses_validation(self) -> bool:
-        return self.adapter.uses_validation(self.config)
 
 
 def residuals_of(inner: Dataset) -> Residuals | None:
