@@ -19,10 +19,12 @@ nox.options.sessions = ["lint", "types", "tests"]
 PACKAGES = {
     "core": "packages/backtester-model-core",
     "sklearn": "packages/backtester-model-sklearn",
+    "tf": "packages/backtester-model-tf",
     "cli": "packages/backtester-model-cli",
 }
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
-WORKSPACE = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"]]
+DEEP = {"tf": f"{PACKAGES['tf']}[cpu]"}  # the frameworks that take long to install, each with its extra
+WORKSPACE = [CORE_TESTS, PACKAGES["sklearn"], *DEEP.values(), PACKAGES["cli"]]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
@@ -57,7 +59,7 @@ def run_pytest(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Install the packages as a user would, and run the demonstration on the sample bars."""
-    install_packages(session, *PACKAGES.values(), editable=False)
+    install_packages(session, *(PACKAGES[name] for name in ("core", "sklearn", "cli")), editable=False)
     session.run("backtester-model", "demo", *session.posargs)
 
 
@@ -72,10 +74,12 @@ def tests(session: nox.Session, part: str) -> None:
         # An independent purging to compare with; it needs scikit-learn, which the core's environment must not have.
         install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov", "purgedcv"])
         folders.append(f"{PACKAGES['core']}/tests/test_splits_oracle.py")
+    elif part in DEEP:
+        install_packages(session, CORE_TESTS, DEEP[part], tools=["pytest-cov"])
     else:
         install_packages(session, *WORKSPACE)
     arguments = ["--doctest-modules", *folders]
-    if part in {"core", "sklearn"} and not session.posargs:
+    if part in {"core", "sklearn", *DEEP} and not session.posargs:
         arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
     run_pytest(session, *arguments)
 
@@ -147,7 +151,7 @@ def bench(session: nox.Session) -> None:
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
     named = [name for name in session.posargs if name in scripts]
     arguments = [argument for argument in session.posargs if argument not in scripts]
-    install_packages(session, *PACKAGES.values(), tools=["numba"])
+    install_packages(session, *WORKSPACE, tools=["numba"])
     for name in named or scripts:
         session.run("python", scripts[name], *arguments, env={"OMP_NUM_THREADS": "1"})
 

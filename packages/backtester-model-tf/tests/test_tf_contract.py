@@ -1,18 +1,19 @@
-"""The contract that every adapter keeps, for rows and for windows."""
+"""The contract that every adapter keeps: a classifier of windows, and a regression of rows."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from backtester_model_core.testing import AdapterContract
 
-QUICK = {"epochs": 5, "batch_size": 50, "learning_rate": 0.05}
+TRAINING: dict[str, Any] = {"epochs": 5, "batch_size": 50, "learning_rate": 0.05}
 
 
-class TestDense(AdapterContract):
+class TestWindowsAndRows(AdapterContract):
     framework = "tensorflow"
-    classification: ClassVar = {"training_config": QUICK}
-    regression: ClassVar = {
-        "model_architecture": {"layers": [{"type": "dense", "units": 8, "activation": "tanh"}]},
-        "training_config": QUICK,
+    classification: ClassVar = {
+        "lookback_period": 3,
+        "model_architecture": {"layers": [{"type": "lstm", "units": 8}]},
+        "training_config": TRAINING,
     }
+    regression: ClassVar = {"training_config": TRAINING}

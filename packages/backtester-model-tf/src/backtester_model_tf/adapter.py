@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.adapter import HeldBack, SequenceAdapter
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError, ModelError
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray
@@ -96,7 +96,7 @@ class TensorFlowModel:
         return {name: value for name, value in self.__dict__.items() if name != "answer"}
 
 
-class TensorFlowAdapter(ModelFrameworkAdapter[TensorFlowModel]):
+class TensorFlowAdapter(SequenceAdapter[TensorFlowModel]):
     """Networks of the shared layers, of any of Keras's, and of layers registered in code."""
 
     config_class: ClassVar[type[ModelConfig]] = TensorFlowModelConfig
@@ -123,7 +123,7 @@ class TensorFlowAdapter(ModelFrameworkAdapter[TensorFlowModel]):
         *,
         classes: tuple[float, ...] | None = None,
         weight: FloatArray | None = None,
-        validation: Rows | None = None,
+        validation: HeldBack | None = None,
         seed: int | None = None,
         ends: IntArray | None = None,
     ) -> TensorFlowModel:
@@ -209,7 +209,11 @@ class TensorFlowAdapter(ModelFrameworkAdapter[TensorFlowModel]):
 
 
 def _trained(
-    model: TensorFlowModel, rows: Rows, weight: FloatArray | None, validation: Rows | None, seed: int | None
+    model: TensorFlowModel,
+    rows: Rows,
+    weight: FloatArray | None,
+    validation: HeldBack | None,
+    seed: int | None,
 ) -> TensorFlowModel:
     """Train a model from where it stands."""
     config, training = model.config, model.config.training_config
