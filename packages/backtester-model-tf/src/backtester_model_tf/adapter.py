@@ -1,99 +1,31 @@
-"""Keras networks as models: built from a configuration, trained by ``fit``, asked in batches of one size."""
+"""Keras networks as models: built from a configuration, trained by ``fit``, saved as plain data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from backtester_model_core.adapter import HeldBack, SequenceAdapter
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.exceptions import ConfigError, ModelError
-from backtester_model_core.typing import BoolArray, FloatArray, IntArray
-from backtester_model_tf.backend import THREADS_NOTE, keras, own_settings, tf
+from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_tf.backend import THREADS_NOTE, tf
 from backtester_model_tf.choices import check_choices
 from backtester_model_tf.config import TensorFlowModelConfig
-from backtester_model_tf.layers import build_network, check_own
+from backtester_model_tf.layers import check_own
+from backtester_model_tf.model import TensorFlowModel
+from backtester_model_tf.saving import pack_model, unpack_model
 from backtester_model_tf.training import IDLE, Trainer
-from backtester_model_tf.windows import MEASURED_ROWS, Scaling, Windows, batches
-
-ANSWERED_ROWS = 256
-"""Rows of a batch of answers. Each batch has exactly as many, since a matrix product of another size may round
-otherwise: so a row's answer does not depend on the rows that are asked about with it. It also is traced only once."""
+from backtester_model_tf.windows import MEASURED_ROWS, Scaling, batches
 
 IMPORTANCE_ROWS = 2000
 IMPORTANCE_SHUFFLES = 3
 
 Rows = tuple[FloatArray, FloatArray | IntArray, IntArray | None]
 """(features, target, ends), as an adapter is given rows to learn from."""
-
-
-@dataclass(frozen=True, eq=False)
-class TensorFlowModel:
-    """The weights of a network, and what belongs to them; plain data, so that it travels to any process.
-
-    Attributes:
-        config: What it is.
-        weights: Arrays in the order of the network's variables; empty before training.
-        features: How features are standardised.
-        target: How the target of a regression is.
-        classes: The classes' values in their fixed order; ``None`` for regression.
-        seen: (n_classes,) which classes a training row had; ``None`` for regression.
-        notes: What is worth knowing about the training.
-    """
-
-    config: TensorFlowModelConfig
-    weights: tuple[Any, ...] = ()
-    features: Scaling | None = None
-    target: Scaling | None = None
-    classes: tuple[float, ...] | None = None
-    seen: BoolArray | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def n_outputs(self) -> int:
-        """Numbers that the network answers a row with."""
-        return 1 if self.classes is None else len(self.classes)
-
-    @property
-    def scaling(self) -> Scaling:
-        """How features are standardised.
-
-        Raises:
-            ModelError: When the model is not trained.
-        """
-        if self.features is None:
-            raise ModelError("The network is not built yet. Train it first.")
-        return self.features
-
-    def build(
-        self, *, seed: int | None = None, network_class: Any = keras.Model, policy: str = "float32"
-    ) -> Any:
-        """Build the network with its weights, or with those of the seed where there are none yet."""
-        with own_settings(seed=seed, policy=policy):
-            network = build_network(
-                self.config, len(self.scaling.centre), n_outputs=self.n_outputs, network_class=network_class
-            )
-        if self.weights:
-            network.set_weights(self.weights)
-        return network
-
-    @cached_property
-    def answer(self) -> Callable[[Any], Any]:
-        """The network as one compiled function of a batch of ``ANSWERED_ROWS``; built when it is first asked."""
-        network = self.build()
-        shape = (ANSWERED_ROWS, *network.input_shape[1:])
-        compiled: Callable[[Any], Any] = tf.function(
-            lambda inputs: network(inputs, training=False)
-        ).get_concrete_function(tf.TensorSpec(shape, tf.float32))
-        return compiled
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the compiled function behind: it belongs to its process."""
-        return {name: value for name, value in self.__dict__.items() if name != "answer"}
 
 
 class TensorFlowAdapter(SequenceAdapter[TensorFlowModel]):
@@ -147,19 +79,35 @@ class TensorFlowAdapter(SequenceAdapter[TensorFlowModel]):
         self, model: TensorFlowModel, features: FloatArray, *, ends: IntArray | None = None
     ) -> FloatArray:
         """Return values, or probabilities with 0 for a class that no training row had."""
-        scaling, windows = model.scaling, _windows(model, features, ends)
-        output = np.empty((len(windows), model.n_outputs))
-        for first in range(0, len(windows), ANSWERED_ROWS):
-            rows = windows.batch(first, ANSWERED_ROWS)
-            answers = model.answer(tf.constant(scaling.apply(rows))).numpy()
-            output[first : first + ANSWERED_ROWS] = answers[: len(windows) - first]
-        if model.target is not None:
-            return np.asarray(output[:, 0] * model.target.width[0] + model.target.centre[0], dtype=np.float64)
-        return _softmax(output, model.seen)
+        return model.forecast(features, ends)
 
     def uses_validation(self, config: ModelConfig) -> bool:
         """Say whether the configuration stops early, or watches later rows otherwise."""
         return isinstance(config, TensorFlowModelConfig) and config.training_config.uses_validation
+
+    def save_model(self, model: TensorFlowModel) -> ModelFiles:
+        """Return the layers as JSON and the weights as npz.
+
+        Raises:
+            ModelError: When the model is not trained.
+        """
+        return pack_model(model)
+
+    def load_model(
+        self,
+        files: ModelFiles,
+        config: ModelConfig,
+        *,
+        n_features: int,
+        classes: tuple[float, ...] | None,
+    ) -> TensorFlowModel:
+        """Build the network of the configuration, and fill in weights of exactly its shapes.
+
+        Raises:
+            ArtifactError: When a file is missing, foreign or inconsistent.
+        """
+        untrained = replace(self.initialize_model(config), classes=classes)
+        return unpack_model(files, untrained, n_features=n_features)
 
     def training_notes(self, model: TensorFlowModel) -> tuple[str, ...]:
         """Name the device, and say what could not be done as asked."""
@@ -259,20 +207,7 @@ def _dataset(
     """Give rows and what came true as the network takes them."""
     features, target, ends = rows
     told = target if model.target is None else model.target.apply(target[:, np.newaxis])[:, 0]
-    windows = _windows(model, features, ends)
-    return batches(windows, model.scaling, told, weight, size=size, order=order)
-
-
-def _windows(model: TensorFlowModel, features: FloatArray, ends: IntArray | None) -> Windows:
-    """Take rows or windows, as the architecture does."""
-    takes_sequences = model.config.model_architecture.takes_sequences
-    steps = model.config.steps
-    if takes_sequences and steps > 1 and ends is None:
-        raise ModelError(
-            f"The network takes windows of {steps} rows, so it must be told where they end. Train and ask it through "
-            "a model, or pass ends."
-        )
-    return Windows.of(features, steps=steps if takes_sequences else None, ends=ends)
+    return batches(model.windows(features, ends), model.scaling, told, weight, size=size, order=order)
 
 
 def _notes(model: TensorFlowModel, *, has_gpu: bool, has_later: bool) -> list[str]:
@@ -291,15 +226,7 @@ def _notes(model: TensorFlowModel, *, has_gpu: bool, has_later: bool) -> list[st
     return notes
 
 
-# -- answers -------------------------------------------------------------------------------------------------------
-
-
-def _softmax(scores: FloatArray, seen: BoolArray | None) -> FloatArray:
-    """Turn (n, n_classes) scores into probabilities, 0 where a class was never seen."""
-    scores = scores if seen is None else np.where(seen, scores, -np.inf)
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probability: FloatArray = odds / odds.sum(axis=1, keepdims=True)
-    return probability
+# -- importance --------------------------------------------------------------------------------------------------
 
 
 def _permutation_importance(

@@ -214,6 +214,7 @@ UNUSABLE: Mapping[str, str] = {
     **dict.fromkeys(("Bidirectional", "TimeDistributed", "SpectralNormalization", "Wrapper"), _HOLDS),
     **dict.fromkeys(("RNN", "StackedRNNCells", "Pipeline"), _HOLDS),
     **dict.fromkeys(("LSTMCell", "GRUCell", "SimpleRNNCell"), "it is a part of a layer"),
+    "Masking": "every step of a window is there: rows with gaps before them are not asked about",
     "InputLayer": "the input follows from features and lookback_period",
 }
 """Layers of Keras's that a configuration may not name."""
