@@ -205,11 +205,11 @@ def test_every_layer_of_keras_is_built_or_refused_with_a_reason(name: str) -> No
     }
     arguments = {key: value for key, value in SIZES.items() if key in needed}
     try:
-        network = network_of([*own(name, **arguments), {"type": "flatten"}])
+        answer = str(network_of([*own(name, **arguments), {"type": "flatten"}]).output_shape)
     except ConfigError as error:
-        assert name in str(error)
-    else:
-        assert len(network.output_shape) == 2
+        answer = str(error)
+
+    assert answer == "(None, 2)" or name in answer
 
 
 @pytest.mark.parametrize("name", sorted(UNUSABLE))

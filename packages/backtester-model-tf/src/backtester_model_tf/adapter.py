@@ -12,7 +12,7 @@ from backtester_model_core.adapter import HeldBack, SequenceAdapter
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
-from backtester_model_tf.backend import THREADS_NOTE, tf
+from backtester_model_tf.backend import THREADS_NOTE, own_settings, tf
 from backtester_model_tf.choices import check_choices
 from backtester_model_tf.config import TensorFlowModelConfig
 from backtester_model_tf.layers import check_own
@@ -39,8 +39,9 @@ class TensorFlowAdapter(SequenceAdapter[TensorFlowModel]):
             raise ConfigError(
                 f"Framework 'tensorflow' takes a TensorFlowModelConfig, not a {type(config).__name__}."
             )
-        check_own(config.model_architecture.layers)
-        check_choices(config.training_config, config.model_type)
+        with own_settings(seed=0):  # what is built to be checked draws no random numbers of others
+            check_own(config.model_architecture.layers)
+            check_choices(config.training_config, config.model_type)
         return TensorFlowModel(config)
 
     def context_rows(self, config: ModelConfig) -> int:
@@ -171,8 +172,8 @@ def _trained(
     key, network = _prepared(model, trainer, seed)
     counted = training.row_weights(rows[1], classes=model.classes, weight=weight)
     order = np.random.default_rng(seed) if training.shuffle else None
-    sample = _dataset(model, rows, counted, size=training.batch_size, order=order)
-    later = _dataset(model, validation, None, size=MEASURED_ROWS) if validation and has_later else None
+    sample = _batches(model, rows, counted, size=training.batch_size, order=order, endless=True)
+    later = _batches(model, validation, None, size=MEASURED_ROWS) if validation and has_later else None
     notes = trainer.train(network, sample, later)
     weights = tuple(network.get_weights())
     IDLE.give(key, network)
@@ -196,18 +197,21 @@ def _prepared(model: TensorFlowModel, trainer: Trainer, seed: int | None) -> tup
     return key, idle or network
 
 
-def _dataset(
+def _batches(
     model: TensorFlowModel,
     rows: Rows,
     weight: FloatArray | None,
     *,
     size: int,
     order: np.random.Generator | None = None,
-) -> Any:
+    endless: bool = False,
+) -> tuple[Any, int]:
     """Give rows and what came true as the network takes them."""
     features, target, ends = rows
     told = target if model.target is None else model.target.apply(target[:, np.newaxis])[:, 0]
-    return batches(model.windows(features, ends), model.scaling, told, weight, size=size, order=order)
+    return batches(
+        model.windows(features, ends), model.scaling, told, weight, size=size, order=order, endless=endless
+    )
 
 
 def _notes(model: TensorFlowModel, *, has_gpu: bool, has_later: bool) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,13 +167,13 @@ class Trainer:
         optimizer.build(network.trainable_variables)
         network.optimizer_start = [variable.numpy() for variable in optimizer.variables]
 
-    def train(self, network: Any, rows: Any, later: Any | None) -> tuple[str, ...]:
+    def train(self, network: Any, rows: tuple[Any, int], later: tuple[Any, int] | None) -> tuple[str, ...]:
         """Train a prepared network in place and return what is worth knowing.
 
         Args:
             network: What is trained.
-            rows: A dataset to learn from.
-            later: A dataset of later rows to judge epochs by, or ``None``.
+            rows: An endless dataset to learn from, and the batches of an epoch.
+            later: A dataset of later rows to judge epochs by, and its batches; or ``None``.
 
         Raises:
             TrainingError: When the loss is not finite in the first epoch, or Keras gives up.
@@ -180,15 +181,21 @@ class Trainer:
         has_later = later is not None
         callbacks, notes = build_callbacks(self.training, has_later=has_later, folder=self.folder)
         watch = Watch(self.training, has_later=has_later)
+        (dataset, n_batches), (later_dataset, n_later) = rows, later or (None, None)
         try:
-            network.fit(
-                rows,
-                epochs=self.training.epochs,
-                validation_data=later,
-                callbacks=[watch, *build_schedule(self.training, has_later=has_later), *callbacks],
-                verbose=0,
-                shuffle=False,  # the rows come in an order of their own
-            )
+            with warnings.catch_warnings():
+                # Keras asks numpy for the learning rate in a way that is to go.
+                warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword")
+                network.fit(
+                    dataset,
+                    epochs=self.training.epochs,
+                    steps_per_epoch=n_batches,
+                    validation_data=later_dataset,
+                    validation_steps=n_later,
+                    callbacks=[watch, *build_schedule(self.training, has_later=has_later), *callbacks],
+                    verbose=0,
+                    shuffle=False,  # the rows come in an order of their own
+                )
         except BacktesterModelError:
             raise
         except REFUSALS as error:

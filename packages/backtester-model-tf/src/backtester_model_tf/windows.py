@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,9 +100,10 @@ def batches(
     weight: FloatArray | None,
     *,
     size: int,
-    order: np.random.Generator | None,
-) -> Any:
-    """Return a ``tf.data.Dataset`` of (inputs, target) or (inputs, target, weight).
+    order: np.random.Generator | None = None,
+    endless: bool = False,
+) -> tuple[Any, int]:
+    """Return a ``tf.data.Dataset`` of (inputs, target) or (inputs, target, weight), and its batches in one pass.
 
     Only the rows are held, standardised in single precision; each batch gathers its own windows. A last row that
     would stand alone joins the batch before it, because a batch of one has no variance to normalise by.
@@ -113,6 +115,7 @@ def batches(
         weight: (m,) what each row counts, or ``None``.
         size: Rows of a batch.
         order: Gives every pass another order; ``None`` for that of the rows.
+        endless: Whether a pass follows the other, which spares each epoch the start of a pipeline.
     """
     edges = [*range(size, len(windows) - 1, size)] if size > 1 else [*range(1, len(windows))]
     rows = tf.constant(scaling.apply(windows.rows))
@@ -123,8 +126,9 @@ def batches(
     offsets = None if windows.steps is None else tf.range(1 - windows.steps, 1, dtype=tf.int64)
 
     def orders() -> Iterator[IntArray]:
-        places = np.arange(len(windows)) if order is None else order.permutation(len(windows))
-        yield from np.split(places, edges)
+        for _ in itertools.count() if endless else range(1):
+            places = np.arange(len(windows)) if order is None else order.permutation(len(windows))
+            yield from np.split(places, edges)
 
     def gathered(chosen: Any) -> Any:
         ends, *rest = (tf.gather(column, chosen) for column in columns)
@@ -133,5 +137,4 @@ def batches(
 
     signature = tf.TensorSpec((None,), tf.int64)
     places = tf.data.Dataset.from_generator(orders, output_signature=signature)
-    counted = places.apply(tf.data.experimental.assert_cardinality(len(edges) + 1))
-    return counted.map(gathered, num_parallel_calls=1, deterministic=True).prefetch(1)
+    return places.map(gathered, num_parallel_calls=1, deterministic=True).prefetch(1), len(edges) + 1
