@@ -13,6 +13,7 @@ from backtester_model_core.exceptions import ConfigError, PluginError, RunError,
 from backtester_model_core.factory import create_model
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.plugins import Plugins, use_plugins
+from backtester_model_core.signals import signal_records
 from backtester_model_core.testing import EchoAdapter, EchoModelConfig, random_bars, random_panel
 from backtester_model_core.walkforward import plan_windows, second_pass, walk_forward
 from backtester_model_core.walkforward.blocks import serve_window
@@ -550,3 +551,26 @@ def test_notes_of_the_bars_say_what_and_where(linear_config, bars):
     notes = walk_forward(linear_config, noted).bars_notes
 
     assert any("adj_close" in note for note in notes)
+
+
+def test_weights_of_bars_stamped_at_their_open_are_decided_at_their_close(linear_config):
+    bars = random_panel(2, 220, seed=3)
+    by_close = walk_forward(linear_config, bars)
+    at_open = bars.set_axis(
+        bars.index.set_levels(bars.index.levels[0] - pd.Timedelta("1D"), level="timestamp")
+    )
+
+    by_open = walk_forward(changed(linear_config, data_config={"bar_stamp": "open"}), at_open)
+
+    pd.testing.assert_frame_equal(by_open.target_weight, by_close.target_weight, check_freq=False)
+    assert by_open.signals.index.equals(at_open.index)
+    last = signal_records(by_open.signals.tail(1), data_config=by_open.config.data_config)[0]
+    assert last.timestamp == bars.index[-1][0]
+
+
+def test_what_a_signal_on_another_column_means_is_said(linear_config):
+    bars = random_bars(220, seed=3).assign(level=lambda bars: bars["high"] + bars["low"])
+
+    result = walk_forward(changed(linear_config, target_column="level"), bars)
+
+    assert any("LONG foresees its rise" in note for note in result.bars_notes)

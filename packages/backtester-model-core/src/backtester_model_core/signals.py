@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.config import ModelConfig
+from backtester_model_core.bars.panel import decision_index
+from backtester_model_core.config import DataConfig, ModelConfig
 from backtester_model_core.dataset import Prediction
 from backtester_model_core.typing import BoolArray, FloatArray
 
@@ -69,7 +70,7 @@ class ModelSignal:
     """One signal for one symbol at one decision time; it can be acted on from the next bar's open.
 
     Attributes:
-        timestamp: Stamp of the bar at whose close the signal is given.
+        timestamp: Instant at which the signal is given: its bar's close.
         symbol: The symbol; empty for one symbol's plain frame.
         signal: What to do.
         confidence: Probability of the likelier side, 0.5 to 1; NaN where nothing was foreseen.
@@ -308,11 +309,26 @@ def follow_side(signals: SignalFrame, side: FloatArray) -> SignalFrame:
     )
 
 
-def signal_records(signals: SignalFrame, *, metadata: Mapping[str, Any] | None = None) -> list[ModelSignal]:
-    """Return a signal frame's rows as :class:`ModelSignal` values, in the frame's order."""
-    is_panel = isinstance(signals.index, pd.MultiIndex)
-    stamps = signals.index.get_level_values("timestamp") if is_panel else signals.index
-    symbols = signals.index.get_level_values("symbol") if is_panel else [""] * len(signals)
+def signal_records(
+    signals: SignalFrame,
+    *,
+    data_config: DataConfig | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> list[ModelSignal]:
+    """Return a signal frame's rows as :class:`ModelSignal` values, in the frame's order.
+
+    Args:
+        signals: Signals on the bars' index.
+        data_config: How the bars are stamped; at their close when not given. Bars stamped at their open need it,
+            with a ``frequency`` where the frame is too short to show one.
+        metadata: What each record carries along.
+    """
+    index = signals.index
+    if data_config is not None:
+        index = decision_index(index, bar_stamp=data_config.bar_stamp, frequency=data_config.frequency)
+    is_panel = isinstance(index, pd.MultiIndex)
+    stamps = index.get_level_values("timestamp") if is_panel else index
+    symbols = index.get_level_values("symbol") if is_panel else [""] * len(signals)
     columns = [signals[name] for name in SIGNAL_COLUMNS]
     return [
         ModelSignal(

@@ -107,6 +107,19 @@ def utc_stamps(index: pd.Index) -> TimeArray:
     return stamps.to_numpy(dtype="datetime64[ns]")
 
 
+def decision_index(
+    index: pd.Index, *, bar_stamp: Literal["open", "close"], frequency: str | None = None
+) -> pd.Index:
+    """Return an index of bars with each stamp moved to its bar's close: the time at which its row is decided on."""
+    if bar_stamp == "close":
+        return index
+    spacing = pd.Timedelta(bar_spacing(index, frequency))
+    if isinstance(index, pd.MultiIndex):
+        stamps = pd.DatetimeIndex(index.levels[index.names.index("timestamp")])
+        return index.set_levels(stamps + spacing, level="timestamp")
+    return pd.DatetimeIndex(index) + spacing
+
+
 def bar_spacing(index: pd.Index, frequency: str | None = None) -> np.timedelta64:
     """Return the spacing of the bars: the given frequency, or a symbol's most frequent distance of two stamps."""
     if frequency is not None:

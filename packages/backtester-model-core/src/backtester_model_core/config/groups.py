@@ -168,7 +168,7 @@ class LabelConfig(Group):
         ge=1,
         le=250,
         description=(
-            "Sessions without a bar, while the panel goes on, after which a symbol counts as delisted."
+            "Trading days without a bar, while the panel goes on, after which a symbol counts as delisted."
         ),
     )
     delisting_return: float = pydantic.Field(

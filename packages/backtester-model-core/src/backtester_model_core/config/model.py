@@ -126,7 +126,12 @@ class ModelConfig(pydantic.BaseModel):
         default=5, ge=2, le=100, description="Folds of the purged cross-validation."
     )
     random_state: int | None = pydantic.Field(
-        default=0, ge=0, le=2**32 - 1, description="Seed of everything random; None draws one and records it."
+        default=0,
+        ge=0,
+        le=2**32 - 1,
+        description=(
+            "Seed of everything random; None draws one and records it, so a killed run starts again."
+        ),
     )
     pooling: Literal["pooled", "per_symbol"] = pydantic.Field(
         default="pooled", description="One model for all symbols of a panel, or one for each."

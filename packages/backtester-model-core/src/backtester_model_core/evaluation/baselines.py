@@ -110,6 +110,7 @@ def baseline_returns(
     costs: CostsConfig,
     delisting_return: float = 0.0,
     delisted_after: int = 5,
+    day: ArrayLike | None = None,
 ) -> dict[str, ReturnPath]:
     """Return the after-cost paths of ``always_long`` and ``buy_and_hold`` on the rows that a model decided on.
 
@@ -125,6 +126,7 @@ def baseline_returns(
             costs=rule,
             delisting_return=delisting_return,
             delisted_after=delisted_after,
+            day=day,
         )
         for name, weights, rule in (
             ("always_long", always_long(eligible), costs),

@@ -26,7 +26,7 @@ from backtester_model_core.evaluation.sharpe import (
     probabilistic_sharpe_ratio,
 )
 from backtester_model_core.exceptions import EvaluationError
-from backtester_model_core.typing import BoolArray, FloatArray
+from backtester_model_core.typing import BoolArray, FloatArray, IntArray
 
 NAN = float("nan")
 
@@ -95,11 +95,12 @@ def after_cost_return(
     horizon: int = 1,
     delisting_return: float = 0.0,
     delisted_after: int = 5,
+    day: ArrayLike | None = None,
 ) -> ReturnPath:
     """Follow target weights through the bars, with costs, drift, missing opens and delistings.
 
     A symbol without an open is not traded: its shares are carried, valued at the last close, and the latest
-    decision waits for its next open. A symbol without a bar for ``delisted_after`` sessions is sold at its last
+    decision waits for its next open. A symbol without a bar for ``delisted_after`` days is sold at its last
     close times (1 + ``delisting_return``); its decisions lapse, and if it comes back it needs a new one.
     Nothing is sold at the end.
 
@@ -112,13 +113,16 @@ def after_cost_return(
             the ``horizon`` latest decisions.
         horizon: Bars that a decision is meant to be held; matters for tranches only.
         delisting_return: Return from the last close at which a delisted symbol is sold.
-        delisted_after: Sessions without a bar after which a symbol counts as delisted.
+        delisted_after: Days without a bar after which a symbol counts as delisted.
+        day: (n_sessions,) number of each session's trading day; each session is a day when not given.
 
     Raises:
         EvaluationError: When the tables differ in shape, a price is not positive, or a weight is infinite.
     """
     weights, opens, closes = _check_tables(target_weight, open_price, close_price)
-    bars = _lay_out(opens, closes, delisting_return=delisting_return, delisted_after=delisted_after)
+    days = np.arange(len(opens)) if day is None else np.asarray(day, dtype=np.int64)
+    gone = _delisted(closes, day=days, delisted_after=delisted_after)
+    bars = _lay_out(opens, closes, delisted=gone, delisting_return=delisting_return)
     depth = horizon if costs.holding == "tranches" else 1
     return _follow(_targets(weights, delisted=bars.delisted, depth=depth), bars=bars, costs=costs)
 
@@ -229,16 +233,26 @@ def _check_tables(
     return weights, opens, closes
 
 
-def _lay_out(opens: FloatArray, closes: FloatArray, *, delisting_return: float, delisted_after: int) -> _Bars:
-    """Value every symbol at every open, and find the sessions at which one counts as delisted."""
-    n_sessions = len(opens)
-    session = np.arange(n_sessions)[:, None]
-    last_bar = np.maximum.accumulate(np.where(np.isnan(closes), -1, session), axis=0)
-    delisted = (last_bar >= 0) & (session - last_bar == delisted_after)
-    last_close = np.take_along_axis(closes, np.maximum(last_bar, 0), axis=0)
+def _delisted(closes: FloatArray, *, day: IntArray, delisted_after: int) -> BoolArray:
+    """(n_sessions, n_symbols) whether a session, the last of its day, makes a symbol count as delisted."""
+    last_bar = _last_bar(closes)
+    silent = day[:, None] - day[np.maximum(last_bar, 0)]
+    ends_day = np.append(np.diff(day) > 0, True)[: len(day), None]
+    return np.asarray((last_bar >= 0) & (silent == delisted_after) & ends_day)
+
+
+def _last_bar(closes: FloatArray) -> IntArray:
+    """(n_sessions, n_symbols) the session of the latest bar so far; -1 before the first."""
+    session = np.arange(len(closes))[:, None]
+    return np.maximum.accumulate(np.where(np.isnan(closes), -1, session), axis=0)
+
+
+def _lay_out(opens: FloatArray, closes: FloatArray, *, delisted: BoolArray, delisting_return: float) -> _Bars:
+    """Value every symbol at every open."""
+    last_close = np.take_along_axis(closes, np.maximum(_last_bar(closes), 0), axis=0)
     value = opens.copy()
     value[1:] = np.where(np.isnan(opens[1:]), last_close[:-1], opens[1:])
     # Before its first bar a symbol has no value, and nobody holds it.
     earned = np.nan_to_num(value[2:] / value[1:-1] - 1)
     earned[delisted[1:-1]] = delisting_return
-    return _Bars(earned, ~np.isnan(opens[1:-1]), delisted[: max(n_sessions - 2, 0)])
+    return _Bars(earned, ~np.isnan(opens[1:-1]), delisted[: max(len(opens) - 2, 0)])

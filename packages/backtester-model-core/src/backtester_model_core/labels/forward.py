@@ -38,7 +38,7 @@ def forward_return(panel: Panel, config: ModelConfig) -> Label:
     With the default legs and horizon ``h``, a row ``t`` has ``open[t+1+h] / open[t+1] - 1``, known at the close
     of bar ``t+1+h``; ``t+k`` is the symbol's own k-th later bar. With ``exit = "close"`` the exit is
     ``close[t+h]``; with ``entry = "close"`` it is ``close[t+h] / close[t] - 1``; both are known at the close of
-    bar ``t+h``. A symbol without a bar for ``delisted_after`` sessions while the panel goes on counts as
+    bar ``t+h``. A symbol without a bar for ``delisted_after`` days while the panel goes on counts as
     delisted: it pays its last close times ``1 + delisting_return``, known when that silence is.
 
     With ``form = "log"`` the target is the logarithm of one plus the return. With ``excess_over`` it is the
@@ -55,7 +55,10 @@ def forward_return(panel: Panel, config: ModelConfig) -> Label:
                 "Leave one of them out."
             )
         target, label_end = _relative_change(panel, config.target_column, config.prediction_horizon)
-        return Label(_in_form(target, config), label_end, traded.returns)
+        note = (
+            f"the target is {config.target_column!r}: LONG foresees its rise, returns are of the traded price"
+        )
+        return Label(_in_form(target, config), label_end, traded.returns, notes=(note,))
     target = _in_form(traded.returns, config)
     if config.label.excess_over is None:
         return Label(target, traded.label_end, traded.returns)

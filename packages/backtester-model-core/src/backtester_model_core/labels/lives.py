@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from backtester_model_core.bars import Panel
+from backtester_model_core.bars.calendar import TradingDays
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import LabelError
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
@@ -73,13 +73,14 @@ class Track:
 
 def tracks(panel: Panel, config: ModelConfig) -> Iterator[Track]:
     """Yield each symbol's track, in the panel's order."""
-    sessions = np.unique(panel.known_at)
-    days = _trading_days(panel, config.label.session_timezone) if config.label.session == "within" else None
+    days = TradingDays.of_panel(panel, config.label.session_timezone)
     for segment in panel.segments():
         known_at = panel.known_at[segment]
-        rank = np.searchsorted(sessions, known_at)
-        last_of_life, silence_end = _lives(rank, sessions, config.label.delisted_after)
-        yield Track(segment, known_at, last_of_life, silence_end, None if days is None else days[segment])
+        day = days.of_instants(known_at)
+        last_of_life, silence_end = _lives(day, days, config.label.delisted_after)
+        yield Track(
+            segment, known_at, last_of_life, silence_end, day if config.label.session == "within" else None
+        )
 
 
 def volatility(panel: Panel, window: int) -> FloatArray:
@@ -134,35 +135,24 @@ def bars_column(panel: Panel, column: str, *, field: str) -> FloatArray:
     return panel.columns[column]
 
 
-def _lives(rank: IntArray, sessions: TimeArray, delisted_after: int) -> tuple[IntArray, TimeArray]:
+def _lives(day: IntArray, days: TradingDays, delisted_after: int) -> tuple[IntArray, TimeArray]:
     """Find, for each bar of one symbol, the last bar before its next long silence and when that is known.
 
-    A silence of ``delisted_after`` sessions ends a life even when the symbol comes back later: whoever stood
+    A silence of ``delisted_after`` trading days ends a life even when the symbol comes back later: whoever stood
     there could not know that it would.
 
     Args:
-        rank: (n,) session number of each bar.
-        sessions: Instants of all sessions of the panel.
+        day: (n,) trading day of each bar.
+        days: The trading days of the panel.
         delisted_after: Length of a silence that ends a life.
 
     Returns:
         (n,) position of the life's last bar, and (n,) the instant at which its end is known (NaT: it goes on).
     """
-    n = len(rank)
-    following = np.append(rank[1:], len(sessions))
-    last_bars = np.flatnonzero((following - rank > delisted_after) | (np.arange(n) == n - 1))
+    n = len(day)
+    following = np.append(day[1:], len(days.ends))
+    last_bars = np.flatnonzero((following - day > delisted_after) | (np.arange(n) == n - 1))
     last_of_life = last_bars[np.searchsorted(last_bars, np.arange(n))]
-    silence = rank[last_of_life] + delisted_after
-    known = silence < len(sessions)
-    ends = np.full(n, NOT_YET)
-    ends[known] = sessions[silence[known]]
-    return last_of_life, ends
-
-
-def _trading_days(panel: Panel, timezone: str | None) -> IntArray:
-    """Number the day of each bar, in the time zone given or the bars' own; a bar that closes at midnight ends it."""
-    index = panel.index
-    stamps = index.levels[index.names.index("timestamp")] if isinstance(index, pd.MultiIndex) else index
-    zone = timezone or pd.DatetimeIndex(stamps).tz or "UTC"
-    within = pd.DatetimeIndex(panel.known_at - np.timedelta64(1, "ns")).tz_localize("UTC").tz_convert(zone)
-    return within.tz_localize(None).to_numpy().astype("datetime64[D]").astype(np.int64)
+    silence = day[last_of_life] + delisted_after
+    known = days.is_over(silence)
+    return last_of_life, np.where(known, days.ends[np.where(known, silence, 0)], NOT_YET)

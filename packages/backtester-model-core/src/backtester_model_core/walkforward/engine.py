@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from backtester_model_core.bars import bars_notes, check_bars
+from backtester_model_core.bars.panel import bar_spacing
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset
 from backtester_model_core.exceptions import EvaluationError
@@ -107,18 +108,24 @@ def resolve_config(config: ModelConfig, dataset: Dataset) -> ModelConfig:
     """Fill in what the data or a default decides, so that the configuration repeats the run on other bars.
 
     The length of the first training window becomes a number of sessions: a share of the sessions would change
-    when bars are added. So would the number of bars in a year, which is counted where it is not given.
+    when bars are added. So would the number of bars in a year, which is counted where it is not given,
+    and the spacing of bars that are stamped at their open.
     """
     sessions = np.unique(dataset.known_at)
     size = resolve_train_size(
         config.validation, train_test_split=config.train_test_split, n_sessions=len(sessions)
     )
     year = config.costs.bars_per_year or _sessions_per_year(sessions)
+    stamps = config.data_config
+    if stamps.bar_stamp == "open" and stamps.frequency is None:
+        spacing = bar_spacing(dataset.index) // np.timedelta64(1, "s")
+        stamps = stamps.model_copy(update={"frequency": f"{spacing}s"})
     return config.model_copy(
         update={
             "validation": config.validation.model_copy(update={"train_size": size}),
             "label": config.label.model_copy(update={"kind": config.label_kind}),
             "strong_threshold": config.strong_confidence,
+            "data_config": stamps,
             "costs": config.costs.model_copy(update={"bars_per_year": year}),
         }
     )

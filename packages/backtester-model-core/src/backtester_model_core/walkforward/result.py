@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from backtester_model_core.bars.panel import decision_index
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.evaluation import Verdict
 from backtester_model_core.runs import RunFolder, encode_json
@@ -57,8 +58,13 @@ class WalkForwardResult:
 
     @property
     def target_weight(self) -> pd.DataFrame | pd.Series[float]:
-        """The weight asked for at each decision time, one column a symbol; it can be filled from the next open."""
-        weight = self.signals["target_weight"]
+        """The weight asked for at each decision time, one column a symbol; it can be filled from the next open.
+
+        The decision time is the bar's close, also where bars are stamped at their open.
+        """
+        stamps = self.config.data_config
+        decided = decision_index(self.signals.index, bar_stamp=stamps.bar_stamp, frequency=stamps.frequency)
+        weight = self.signals["target_weight"].set_axis(decided)
         is_panel = isinstance(weight.index, pd.MultiIndex)
         return weight.unstack("symbol") if is_panel else weight  # noqa: PD010 - the index has no duplicates to pivot
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backtester_model_core.bars.calendar import TradingDays, timezone_of
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction
 from backtester_model_core.evaluation import (
@@ -135,21 +136,19 @@ def coefficient_bounds(config: ModelConfig, dataset: Dataset, served: Served) ->
 
 def baseline_metrics(dataset: Dataset, served: Served) -> dict[str, dict[str, float]]:
     """Return the same metrics for what needs no model: the training prior or mean, and the last known outcome."""
-    foreseen = ~np.isnan(served.prediction.expected)
     last = last_known_outcome(
         dataset.target, known_at=dataset.known_at, label_end=dataset.usable_from, symbol=dataset.symbol_codes
     )[served.rows]
-    usable = foreseen & ~np.isnan(last)
-    index, outcome = served.prediction.index, dataset.target[served.rows]
-    prior = Prediction(index, served.baseline, served.class_share, dataset.classes)
+    usable = ~np.isnan(served.prediction.expected) & ~np.isnan(last)
     shares = (
         None if dataset.classes is None else (last[:, None] == np.asarray(dataset.classes)).astype(np.float64)
     )
-    repeated = Prediction(index, last, shares, dataset.classes)
+    repeated = Prediction(served.prediction.index, last, shares, dataset.classes).take(usable)
+    outcome = dataset.target[served.rows[usable]]
     name = "training_mean" if dataset.classes is None else "class_prior"
     return {
-        name: prediction_metrics(prior.take(foreseen), outcome[foreseen], served.baseline[foreseen]),
-        "last_value": prediction_metrics(repeated.take(usable), outcome[usable], served.baseline[usable]),
+        name: _naive_metrics(dataset, served, np.ones(len(served.rows), dtype=np.bool_)),
+        "last_value": prediction_metrics(repeated, outcome, served.baseline[usable]),
     }
 
 
@@ -252,6 +251,7 @@ def trade(
         "costs": config.costs,
         "delisting_return": config.label.delisting_return,
         "delisted_after": config.label.delisted_after,
+        "day": TradingDays.of(sessions, config.label.session_timezone or timezone_of(bars.index)).number,
     }
     followed = after_cost_return(weights, horizon=config.prediction_horizon, **prices)
     paths = {"signals": followed, **baseline_returns(np.nan_to_num(table(foreseen)) > 0, **prices)}
