@@ -20,11 +20,13 @@ PACKAGES = {
     "core": "packages/backtester-model-core",
     "sklearn": "packages/backtester-model-sklearn",
     "tf": "packages/backtester-model-tf",
+    "torch": "packages/backtester-model-torch",
     "cli": "packages/backtester-model-cli",
 }
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
-DEEP = {"tf": f"{PACKAGES['tf']}[cpu]"}  # the frameworks that take long to install, each with its extra
-WORKSPACE = [CORE_TESTS, PACKAGES["sklearn"], *DEEP.values(), PACKAGES["cli"]]
+DEEP = {"tf": f"{PACKAGES['tf']}[cpu]", "torch": PACKAGES["torch"]}  # what takes long to install
+COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"]]
+WORKSPACE = [*COMMAND, *DEEP.values()]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
@@ -76,10 +78,12 @@ def tests(session: nox.Session, part: str) -> None:
         folders.append(f"{PACKAGES['core']}/tests/test_splits_oracle.py")
     elif part in DEEP:
         install_packages(session, CORE_TESTS, DEEP[part], tools=["pytest-cov"])
+    elif part == "cli":
+        install_packages(session, *COMMAND)
     else:
         install_packages(session, *WORKSPACE)
     arguments = ["--doctest-modules", *folders]
-    if part in {"core", "sklearn", *DEEP} and not session.posargs:
+    if part not in {"cli", "workflows"} and not session.posargs:
         arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
     run_pytest(session, *arguments)
 

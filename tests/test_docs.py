@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ BLOCK = re.compile(
     r"^(?P<mark><!-- not run: [^\n]+ -->\n)?^```(?P<language>[^\n`]*)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+NEEDS = re.compile(r"^<!-- needs: (?P<distribution>[\w-]+) -->$", re.MULTILINE)
 LANGUAGES = {"", "bash", "console", "json", "mermaid", "python", "text", "toml", "yaml"}
 
 
@@ -40,6 +42,15 @@ def script_of(text: str) -> str:
     return "\n".join(lines)
 
 
+def require_what_it_needs(text: str) -> None:
+    """Skip a page whose framework is not installed; ``<!-- needs: backtester-model-torch -->`` names the package."""
+    for need in NEEDS.finditer(text):
+        try:
+            version(need["distribution"])
+        except PackageNotFoundError:
+            pytest.skip(f"{need['distribution']} is not installed")
+
+
 def run(script: Path, folder: Path) -> None:
     """Run a script in a folder of its own, so that what it registers or writes is gone afterwards."""
     done = subprocess.run(
@@ -56,6 +67,7 @@ def run(script: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if script_of(page.read_text()).strip()], ids=name_of)
 def test_the_python_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    require_what_it_needs(page.read_text())
     script = tmp_path / f"{page.stem}.md.py"
     script.write_text(script_of(page.read_text()))
 
@@ -92,3 +104,10 @@ def test_a_block_is_left_out_only_with_a_reason() -> None:
     page = "<!-- not run: it needs a GPU -->\n```python\nraise ValueError\n```\n```python\nx = 1\n```\n"
 
     assert script_of(page).split() == ["x", "=", "1"]
+
+
+def test_a_page_is_skipped_only_for_a_package_that_is_not_installed() -> None:
+    require_what_it_needs("<!-- needs: backtester-model-core -->\n")
+
+    with pytest.raises(pytest.skip.Exception, match="backtester-model-nowhere is not installed"):
+        require_what_it_needs("# Title\n\n<!-- needs: backtester-model-nowhere -->\n")

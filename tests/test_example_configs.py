@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from backtester_model_core.factory import create_model, load_config
+from backtester_model_core.factory import ModelFactory, create_model, load_config
 from backtester_model_core.testing import random_bars
 from backtester_model_core.walkforward import walk_forward
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(ROOT.glob("examples/*.toml"))
+INSTALLED = {info.name for info in ModelFactory.available()}
 
-each_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+
+def framework_of(path: Path) -> str:
+    return str(tomllib.loads(path.read_text())["framework"])
+
+
+each_config = pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path,
+            id=path.stem,
+            marks=pytest.mark.skipif(
+                framework_of(path) not in INSTALLED,
+                reason=f"no adapter for {framework_of(path)} is installed",
+            ),
+        )
+        for path in CONFIGS
+    ],
+)
 
 
 @each_config

@@ -10,6 +10,8 @@ from pathlib import Path
 import backtester_model_cli
 import backtester_model_core
 import backtester_model_sklearn
+import backtester_model_tf
+import backtester_model_torch
 from backtester_model_cli.sample_data import sample_bars
 from backtester_model_core.factory import ModelFactory
 from backtester_model_core.walkforward import walk_forward
@@ -23,12 +25,14 @@ def expect(condition: bool, fault: str) -> None:
 
 def main() -> None:
     """Check imports, entry points, the command, and one small run."""
-    for package in (backtester_model_cli, backtester_model_core, backtester_model_sklearn):
+    adapters = (backtester_model_sklearn, backtester_model_tf, backtester_model_torch)
+    packages = (backtester_model_cli, backtester_model_core, *adapters)
+    for package in packages:
         installed = str(package.__file__).startswith(sysconfig.get_path("purelib"))
         expect(installed, f"{package.__name__} comes from {package.__file__}")
 
     available = [info.name for info in ModelFactory.available()]
-    expect({"sklearn", "tensorflow"} <= set(available), f"the adapters are {available}")
+    expect(available == ["pytorch", "sklearn", "tensorflow"], f"the adapters are {available}")
 
     command = [str(Path(sys.executable).parent / "backtester-model"), "adapters"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout

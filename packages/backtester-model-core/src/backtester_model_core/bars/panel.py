@@ -116,7 +116,7 @@ def decision_index(
     spacing = pd.Timedelta(bar_spacing(index, frequency))
     if isinstance(index, pd.MultiIndex):
         stamps = pd.DatetimeIndex(index.levels[index.names.index("timestamp")])
-        return index.set_levels(stamps + spacing, level="timestamp")
+        return index.set_levels(list(stamps + spacing), level="timestamp")
     return pd.DatetimeIndex(index) + spacing
 
 
