@@ -1,5 +1,6 @@
 """What several rooms' tests share: plugins without discovery, with a model that learns, in force for one test."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,9 +8,18 @@ import numpy as np
 import pytest
 
 from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.artifacts import expect_files, pack_arrays, unpack_arrays
 from backtester_model_core.config import ModelConfig
+from backtester_model_core.exceptions import ArtifactError
 from backtester_model_core.plugins import Plugins, use_plugins
 from backtester_model_core.testing import EchoAdapter
+
+try:  # where joblib finds it, which depends on joblib's version
+    import cloudpickle
+except ImportError:
+    from joblib.externals import cloudpickle
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a fresh process cannot import a conftest
 
 
 class LeastSquaresAdapter(ModelFrameworkAdapter[dict[str, Any]]):
@@ -37,6 +47,19 @@ class LeastSquaresAdapter(ModelFrameworkAdapter[dict[str, Any]]):
             return answer
         clipped = np.clip(answer, 0.01, 0.99)
         return clipped / clipped.sum(axis=1, keepdims=True)
+
+    def save_model(self, model):
+        arrays = {name: value for name, value in model.items() if name != "classes"}
+        return {"weights.npz": pack_arrays(arrays)}
+
+    def load_model(self, files, config, *, n_features, classes):
+        expect_files(files, ["weights.npz"])
+        model = unpack_arrays(files["weights.npz"], name="weights.npz")
+        width = () if classes is None else (len(classes),)
+        wanted = {"mean": (n_features,), "deviation": (n_features,), "solution": (n_features + 1, *width)}
+        if {name: array.shape for name, array in model.items()} != wanted:
+            raise ArtifactError.in_file("weights.npz", "its arrays do not have the shapes of the features")
+        return {**model, "classes": classes}
 
 
 @pytest.fixture

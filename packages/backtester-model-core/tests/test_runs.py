@@ -12,7 +12,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from backtester_model_core import catalog, runs
+from backtester_model_core import catalog
 from backtester_model_core.exceptions import RunError
 from backtester_model_core.runs import (
     Entry,
@@ -390,37 +390,6 @@ def test_thirty_kills_leave_whole_entries_only(tmp_path):
     assert whole > 0
     assert left > 0  # or nothing was ever interrupted
     assert after == 0
-
-
-def leftover(folder, host, process):
-    path = folder / f".tmp-{host}-{process}-{'0' * 32}"
-    path.mkdir()
-    (path / "prediction.npz").write_bytes(b"half")
-    return path.name
-
-
-@POSIX_ONLY
-def test_only_what_this_machines_dead_writers_left_is_swept(tmp_path):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    host = runs._host()
-    leftover(tmp_path, host, gone.pid)
-    mine = leftover(tmp_path, host, os.getpid())
-    elsewhere = leftover(tmp_path, "0" * 8, gone.pid)
-    odd = leftover(tmp_path, host, "9" * 30)
-
-    RunFolder(tmp_path)
-
-    assert sorted(temporaries(tmp_path)) == sorted([mine, elsewhere, odd])
-
-
-def test_another_users_process_is_running(monkeypatch):
-    def refused(process, signal):
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", refused)
-
-    assert runs._is_running(1) is True
 
 
 # -- digests --------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.model import AdapterModel, BaseModel
 from backtester_model_core.signals import ModelSignal, ModelSignalType, SignalPolicy, signal_records
 from backtester_model_core.sources import DataRetrieval
+from backtester_model_core.store import ModelStore
 from backtester_model_core.walkforward import WalkForwardResult, walk_forward
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "ModelFrameworkAdapter",
     "ModelSignal",
     "ModelSignalType",
+    "ModelStore",
     "Prediction",
     "SequenceAdapter",
     "SignalPolicy",

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from backtester_model_core.bars.panel import symbol_codes, utc_stamps
 from backtester_model_core.exceptions import PredictionError, TrainingError
 from backtester_model_core.history import History
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
@@ -74,6 +75,47 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @classmethod
+    def of_frames(
+        cls,
+        features: pd.DataFrame,
+        target: pd.Series[float],
+        *,
+        label_end: pd.Series[pd.Timestamp] | None,
+        weight: pd.Series[float] | None,
+        classes: tuple[float, ...] | None,
+    ) -> Self:
+        """Build a dataset from a caller's frames, which share one index in order of time.
+
+        Raises:
+            TrainingError: When they do not.
+        """
+        index = features.index
+        for name, series in (("target", target), ("label_end", label_end), ("weight", weight)):
+            if series is not None and not series.index.equals(index):
+                raise TrainingError(
+                    f"The index of {name} is not the features' index. Align them with .reindex."
+                )
+        known_at = utc_stamps(index)
+        ends = np.full(len(index), np.datetime64("NaT"), dtype="datetime64[ns]")
+        if label_end is not None:
+            ends = utc_stamps(pd.DatetimeIndex(label_end))
+        if not (np.diff(known_at) >= np.timedelta64(0)).all():
+            raise TrainingError("The training rows are not in order of time. Sort them by timestamp.")
+        codes, symbols = symbol_codes(index)
+        return cls(
+            values=np.ascontiguousarray(features.to_numpy(dtype=np.float64)),
+            columns=tuple(str(name) for name in features.columns),
+            index=index,
+            known_at=known_at,
+            symbol_codes=codes,
+            symbols=symbols,
+            target=np.asarray(target, dtype=np.float64),
+            label_end=ends,
+            classes=classes,
+            weight=None if weight is None else np.asarray(weight, dtype=np.float64),
+        )
 
     @property
     def features(self) -> pd.DataFrame:

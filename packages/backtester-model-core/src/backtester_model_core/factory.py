@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backtester_model_core.config import ModelConfig, parse_config, read_config_file
-from backtester_model_core.exceptions import AdapterNotFoundError, ConfigError, DuplicatePluginError
+from backtester_model_core.exceptions import AdapterNotFoundError, ConfigError
 from backtester_model_core.model import AdapterModel, BaseModel
-from backtester_model_core.plugins import FIRST_PARTY, MODELS, PluginInfo, config_class, plugins
+from backtester_model_core.plugins import (
+    FIRST_PARTY,
+    MODELS,
+    PluginInfo,
+    config_class,
+    plugins,
+    registered_model,
+)
 
 ModelClass = TypeVar("ModelClass", bound=type[BaseModel])
 
@@ -45,7 +52,7 @@ class ModelFactory:
             DuplicatePluginError: When the name is both, or two distributions'.
         """
         values = config if isinstance(config, ModelConfig) else {"framework": name, **config}
-        registered = _registered_model(name)
+        registered = registered_model(name)
         if registered is not None:
             return registered(_as_config(values))
         if name not in {info.name for info in _adapters()}:
@@ -76,7 +83,7 @@ def create_model(config: ModelConfig) -> BaseModel:
         AdapterNotFoundError: When nobody answers for the configuration's framework.
         ConfigError: When its class is another framework's, or the adapter refuses it.
     """
-    registered = _registered_model(config.framework)
+    registered = registered_model(config.framework)
     if registered is not None:
         return registered(config)
     adapter = plugins().adapter(config.framework)
@@ -105,23 +112,7 @@ def load_config(source: str | Path | Mapping[str, Any]) -> ModelConfig:
             'A configuration needs framework = "...", the name of an adapter; '
             f"installed: {', '.join(plugins().frameworks()) or 'none'}."
         )
-    chosen = config_class(framework) if _registered_model(framework) is None else ModelConfig
-    return parse_config(chosen, values)
-
-
-def _registered_model(name: str) -> Callable[[Any], BaseModel] | None:
-    """Return the model class registered under a name, once the extensions have registered theirs.
-
-    Raises:
-        DuplicatePluginError: When the name is also a framework's: neither may take the other's place.
-    """
-    claims = [info.distribution for info in _adapters() if info.name == name]
-    if name not in MODELS:
-        return None
-    owner = FIRST_PARTY.get(name)
-    if claims or owner:
-        raise DuplicatePluginError.between(name, [MODELS.source(name), *(claims or [str(owner)])])
-    return MODELS[name]
+    return parse_config(config_class(framework), values)
 
 
 def _framework_of(config: ModelConfig | Mapping[str, Any]) -> Any:

@@ -18,12 +18,8 @@ import hashlib
 import inspect
 import io
 import json
-import logging
 import math
 import os
-import platform
-import re
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,9 +30,8 @@ from typing import Any
 import numpy as np
 
 from backtester_model_core.exceptions import RunError
+from backtester_model_core.storage import sweep_temporaries, sync_folder, temporary_folder, write_synced
 from backtester_model_core.typing import FloatArray
-
-logger = logging.getLogger(__name__)
 
 FORMAT = 1
 ARRAYS = "prediction.npz"
@@ -79,7 +74,7 @@ class RunFolder:
             raise RunError(
                 f"{self.path} cannot be a run folder: {error.strerror}. Name another folder."
             ) from error
-        self._sweep()
+        sweep_temporaries(self.path)
 
     def read_entry(self, key: str) -> Entry | None:
         """Return a finished window, or ``None`` when nobody has finished it.
@@ -150,45 +145,34 @@ class RunFolder:
         """
         target = self.path / name
         with self._writing(target) as temporary:
-            _write(temporary / name, content)
+            write_synced(temporary / name, content)
             os.replace(temporary / name, target)
-            _sync_folder(self.path)
+            sync_folder(self.path)
         return target
 
     def _publish(self, files: Mapping[str, bytes], target: Path) -> None:
         """Make a folder of files, whole; where another writer was faster, its folder stays."""
         with self._writing(target) as temporary:
             for name, content in files.items():
-                _write(temporary / name, content)
-            _sync_folder(temporary)
+                write_synced(temporary / name, content)
+            sync_folder(temporary)
             try:
                 temporary.rename(target)
             except OSError:
                 if not target.is_dir():
                     raise
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
 
     @contextmanager
     def _writing(self, target: Path) -> Iterator[Path]:
-        """Give a temporary folder to write in, and leave nothing of it behind whatever happens."""
-        temporary = self.path / f".tmp-{_host()}-{os.getpid()}-{uuid.uuid4().hex}"
+        """Give a temporary folder to write in, and say what to do when the disk refuses."""
         try:
-            temporary.mkdir()
-            yield temporary
+            with temporary_folder(self.path) as temporary:
+                yield temporary
         except OSError as error:
             raise RunError(
                 f"{target} cannot be written: {error.strerror or error}. Free the disk or name another folder."
             ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-    def _sweep(self) -> None:
-        """Remove what this machine's writers that died have left behind; another run may be at it too."""
-        for leftover in self.path.glob(f".tmp-{_host()}-*"):
-            owner = re.fullmatch(r"\.tmp-[0-9a-f]+-(\d{1,9})-[0-9a-f]{32}", leftover.name)
-            if owner and not _is_running(int(owner[1])):
-                logger.info("removing %s, left by a run that was killed", leftover)
-                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def digest_of(*parts: Any) -> str:
@@ -258,37 +242,3 @@ def _place_of(thing: Any) -> Path:
         return Path("nowhere")
     file = Path(source)
     return file.parent if (file.parent / "__init__.py").exists() else file
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename last through a power cut, where the system lets a folder be synced."""
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _host() -> str:
-    """Name this machine: on a shared disk another machine's process numbers say nothing."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-
-
-def _is_running(process: int) -> bool:
-    if os.name != "posix":
-        return True  # elsewhere the question, signal 0, would end the process
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from backtester_model_core.bars import Panel, check_bars
-from backtester_model_core.bars.panel import SINGLE_SYMBOL
+from backtester_model_core.bars.panel import symbol_codes
 from backtester_model_core.config import ModelConfig, WeightConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
 from backtester_model_core.exceptions import (
@@ -216,14 +216,6 @@ def weighted_rows(rows: Dataset, config: ModelConfig) -> Dataset:
     if not weight.sum() > 0:
         raise TrainingError(f"All {len(rows)} training rows weigh nothing. Choose another label.weighting.")
     return replace(rows, weight=weight / weight.mean())
-
-
-def symbol_codes(index: pd.Index) -> tuple[IntArray, tuple[str, ...]]:
-    """Return (n,) the code of each row's symbol, and the symbols' names; one symbol's plain index has one."""
-    if not isinstance(index, pd.MultiIndex):
-        return np.zeros(len(index), dtype=np.int64), (SINGLE_SYMBOL,)
-    codes, names = pd.factorize(index.get_level_values("symbol"), sort=True)
-    return np.asarray(codes, dtype=np.int64), tuple(str(name) for name in names)
 
 
 def class_positions(dataset: Dataset) -> FloatArray:

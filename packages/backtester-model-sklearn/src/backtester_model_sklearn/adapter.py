@@ -18,11 +18,19 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import QuantileTransformer
 
 from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter
+from backtester_model_core.artifacts import expect_files, pack_json, unpack_json
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.exceptions import ConfigError, ModelError, PredictionError, TrainingError
-from backtester_model_core.typing import FloatArray, IntArray
+from backtester_model_core.exceptions import (
+    ArtifactError,
+    ConfigError,
+    ModelError,
+    PredictionError,
+    TrainingError,
+)
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 from backtester_model_sklearn.config import SklearnModelConfig
 from backtester_model_sklearn.estimators import Estimator, build_pipeline
+from backtester_model_sklearn.trusted import VERSION as TRUSTED_VERSION
 
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError)
 """What scikit-learn raises on rows, and on parameters that only the rows show to be wrong."""
@@ -34,6 +42,8 @@ CONTINUABLE = {
 """Estimators whose training can be continued, to be named to those who chose another."""
 
 MAX_NOTE = 300
+FACTS = "model.json"
+PIPELINE = "pipeline.skops"
 
 
 @dataclass(frozen=True)
@@ -197,6 +207,41 @@ class SklearnAdapter(ModelFrameworkAdapter[SklearnModel]):
             extra = _weight_for(estimator.partial_fit, weight, notes)
             estimator.partial_fit(updated.transform(features), target, **extra)
         return replace(updated, notes=_distinct(notes))
+
+    def save_model(self, model: SklearnModel) -> ModelFiles:
+        """Return the fitted pipeline as a skops file of trusted types.
+
+        Raises:
+            ModelError: When the estimator holds something that cannot be written as data.
+        """
+        from backtester_model_sklearn.saved import pack_pipeline  # skops imports all of scikit-learn
+
+        facts = {"n_classes": model.n_classes, "notes": list(model.notes), "trusted": TRUSTED_VERSION}
+        return {PIPELINE: pack_pipeline(model.pipeline), FACTS: pack_json(facts)}
+
+    def load_model(
+        self,
+        files: ModelFiles,
+        config: ModelConfig,
+        *,
+        n_features: int,
+        classes: tuple[float, ...] | None,
+    ) -> SklearnModel:
+        """Read the pipeline back, once it has been checked type by type, and its trees node by node."""
+        from backtester_model_sklearn.saved import unpack_pipeline
+
+        expect_files(files, [FACTS, PIPELINE])
+        facts = unpack_json(files[FACTS], name=FACTS)
+        n_classes = None if classes is None else len(classes)
+        if not isinstance(facts, dict) or facts.keys() != {"n_classes", "notes", "trusted"}:
+            raise ArtifactError.in_file(FACTS, "it does not say what a scikit-learn model needs")
+        if facts["n_classes"] != n_classes:
+            raise ArtifactError.in_file(FACTS, f"it is of {facts['n_classes']} classes, not {n_classes}")
+        if facts["trusted"] != TRUSTED_VERSION:
+            raise ArtifactError.in_file(FACTS, f"its list of trusted types is not version {TRUSTED_VERSION}")
+        wanted = self.initialize_model(config).pipeline
+        pipeline = unpack_pipeline(files[PIPELINE], name=PIPELINE, wanted=wanted, n_features=n_features)
+        return SklearnModel(pipeline, n_classes, tuple(str(note) for note in facts["notes"]))
 
 
 # -- training ----------------------------------------------------------------------------------------------------

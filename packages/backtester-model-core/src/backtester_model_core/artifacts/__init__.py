@@ -8,12 +8,29 @@ from backtester_model_core.artifacts.formats import (
     unpack_arrays,
     unpack_json,
 )
+from backtester_model_core.artifacts.manifest import (
+    MANIFEST,
+    Artifact,
+    DataRecord,
+    Manifest,
+    PolicyRecord,
+    describe,
+)
+from backtester_model_core.artifacts.versions import VersionFolder, read_saved
 
 __all__ = [
+    "MANIFEST",
+    "Artifact",
+    "DataRecord",
+    "Manifest",
+    "PolicyRecord",
+    "VersionFolder",
     "check_archive",
+    "describe",
     "expect_files",
     "pack_arrays",
     "pack_json",
+    "read_saved",
     "unpack_arrays",
     "unpack_json",
 ]

@@ -100,7 +100,6 @@ def unpack_arrays(content: bytes, *, name: str) -> dict[str, np.ndarray[Any, Any
         raise ArtifactError.in_file(
             name, f"it is not an archive of plain arrays ({_short(error)})"
         ) from error
-    return arrays
 
 
 def check_archive(archive: zipfile.ZipFile, n_bytes: int) -> None:

@@ -59,8 +59,7 @@ class Panel:
         """
         index = bars.index
         if isinstance(index, pd.MultiIndex):
-            codes, names = pd.factorize(index.get_level_values("symbol"), sort=True)
-            symbols = tuple(str(name) for name in names)
+            codes, symbols = symbol_codes(index)
             order = np.argsort(codes, kind="stable").astype(np.int64)
             counts = np.bincount(codes, minlength=len(symbols))
         else:
@@ -105,6 +104,14 @@ def utc_stamps(index: pd.Index) -> TimeArray:
     if stamps.tz is not None:
         stamps = stamps.tz_convert("UTC").tz_localize(None)
     return stamps.to_numpy(dtype="datetime64[ns]")
+
+
+def symbol_codes(index: pd.Index) -> tuple[IntArray, tuple[str, ...]]:
+    """Return (n,) the code of each row's symbol, and the symbols' names; one symbol's plain index has one."""
+    if not isinstance(index, pd.MultiIndex):
+        return np.zeros(len(index), dtype=np.int64), (SINGLE_SYMBOL,)
+    codes, names = pd.factorize(index.get_level_values("symbol"), sort=True)
+    return np.asarray(codes, dtype=np.int64), tuple(str(name) for name in names)
 
 
 def decision_index(

@@ -13,7 +13,7 @@ from backtester_model_core.exceptions import ModelError
 from backtester_model_core.model.model import BaseModel
 from backtester_model_core.plugins import plugins
 from backtester_model_core.steps import class_positions, learnable_rows, weighted_rows
-from backtester_model_core.typing import FloatArray, IntArray
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 
 
 class AdapterModel(BaseModel):
@@ -54,6 +54,18 @@ class AdapterModel(BaseModel):
         if not isinstance(adapter, SequenceAdapter):
             return super().forecast_sequences(values, ends)
         return adapter.predict(self.native, values, ends=ends)
+
+    def to_files(self) -> ModelFiles:
+        """Let the adapter write the native model as data."""
+        if not self.adapter.can("save_model"):
+            raise ModelError(f"The adapter for {self.config.framework!r} does not save its models.")
+        return self.adapter.save_model(self.native)
+
+    def from_files(self, files: ModelFiles) -> None:
+        """Let the adapter rebuild the native model."""
+        self.native = self.adapter.load_model(
+            files, self.config, n_features=len(self.columns), classes=self.classes
+        )
 
     @property
     def context_rows(self) -> int:

@@ -7,24 +7,26 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
+from backtester_model_core.artifacts import VersionFolder, read_saved
 from backtester_model_core.bars import check_bars
-from backtester_model_core.bars.panel import utc_stamps
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
 from backtester_model_core.evaluation import classification_metrics, regression_metrics
-from backtester_model_core.exceptions import ModelError, NotTrainedError, TrainingError
+from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError, TrainingError
 from backtester_model_core.hookspecs import ModelHooks
 from backtester_model_core.labels import label_kind
 from backtester_model_core.plugins import plugins
+from backtester_model_core.saving import OtherVersions, TrainingRecord, rebuild, to_artifact
 from backtester_model_core.signals import Residuals, SignalFrame, SignalPolicy
 from backtester_model_core.splits import PurgedKFold, purged_tail
-from backtester_model_core.steps import learnable_rows, symbol_codes
-from backtester_model_core.typing import FloatArray, IntArray, NativeModel
+from backtester_model_core.steps import learnable_rows
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, NativeModel
 
 
 class BaseModel(ABC):
@@ -39,6 +41,7 @@ class BaseModel(ABC):
         classes: Classes in their fixed order; ``None`` for regression.
         policy: How predictions become signals.
         report: What the last training used; ``None`` before.
+        trained_on: Range, fingerprint and last rows of what the last training was given; ``None`` before.
         inner: The rows on which the last training measured residuals, if it did; their two columns are the
             out-of-sample ``forecast`` and its ``baseline``.
         seed: The configuration's ``random_state``, or one drawn when that is ``None``.
@@ -52,6 +55,7 @@ class BaseModel(ABC):
         self.classes = label_kind(config).classes
         self.policy = SignalPolicy.of(config)
         self.report: TrainReport | None = None
+        self.trained_on: TrainingRecord | None = None
         self.inner: Dataset | None = None
         self.seed = config.random_state if config.random_state is not None else secrets.randbelow(2**32)
 
@@ -80,6 +84,18 @@ class BaseModel(ABC):
         raise ModelError(
             f"{type(self).__name__} looks back {self.context_rows} rows; fill in forecast_sequences."
         )
+
+    def to_files(self) -> ModelFiles:
+        """Return what was fitted as named files of plain data, to be saved; optional, with :meth:`from_files`."""
+        raise self._cannot_be_saved()
+
+    def from_files(self, files: ModelFiles) -> None:  # noqa: ARG002 - a default, to be replaced
+        """Set ``native`` from what :meth:`to_files` returned; ``columns`` and ``classes`` are set already.
+
+        Raises:
+            ArtifactError: When a file is missing, foreign or inconsistent.
+        """
+        raise self._cannot_be_saved()
 
     # -- the four steps -----------------------------------------------------------------------------------------
 
@@ -134,7 +150,9 @@ class BaseModel(ABC):
         Raises:
             TrainingError: When the rows do not belong together, or nothing can be learned from them.
         """
-        dataset = self._dataset_of(features, target, label_end, weight)
+        dataset = Dataset.of_frames(
+            features, target, label_end=label_end, weight=weight, classes=self.classes
+        )
         return self.train_dataset(dataset)
 
     def train_dataset(self, dataset: Dataset, *, measure_residuals: bool = True) -> TrainReport:
@@ -215,6 +233,50 @@ class BaseModel(ABC):
             rows.append({"fold": number, "n_train": len(train), "n_test": len(test), **metrics})
         return pd.DataFrame(rows).set_index("fold")
 
+    # -- on disk ------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Save the trained model as a new version in a folder, put it in force, and return the version's folder.
+
+        The version is there whole or not at all; those that were there stay.
+
+        Raises:
+            NotTrainedError: Before training.
+            ModelError: When the model cannot be written as data.
+            ArtifactError: When the folder cannot be written.
+        """
+        versions = VersionFolder(folder)
+        number = versions.publish(to_artifact(self))
+        versions.promote(number)
+        return versions.folder_of(number)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, version: int | None = None, on_other_versions: OtherVersions = "error"
+    ) -> Self:
+        """Load a model that :meth:`save` wrote, from its folder or from the folder of one version.
+
+        Nothing in the folder is run. Every byte is verified before it is interpreted, and the model must repeat
+        the forecasts that were stored with it.
+
+        Args:
+            folder: Where the model was saved.
+            version: Number of the version; by default the one in force.
+            on_other_versions: ``warn`` to load a model that other library versions saved.
+
+        Raises:
+            ArtifactError: When the folder must be refused; the message says why and what to do.
+        """
+        from backtester_model_core.model.adapted import AdapterModel  # itself a BaseModel
+
+        saved = read_saved(Path(folder), version)
+        model = rebuild(saved, adapter_model=AdapterModel, on_other_versions=on_other_versions)
+        if not isinstance(model, cls):
+            raise ArtifactError.refused(
+                folder, f"it holds a {type(model).__name__}, not a {cls.__name__}", "Use BaseModel.load."
+            )
+        return model
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     @property
@@ -230,12 +292,13 @@ class BaseModel(ABC):
 
     def _train(self, dataset: Dataset, validation: Dataset | None) -> None:
         """Call the train hook; a training that fails leaves the model as it was."""
-        before = (self.native, self.columns, self.report)
+        before = (self.native, self.columns, self.report, self.trained_on)
         try:
             self.report = self.hooks.backtester_train(model=self, dataset=dataset, validation=validation)
             self.columns = self.report.columns
+            self.trained_on = TrainingRecord.of(dataset, n_context=self.context_rows)
         except BaseException:
-            self.native, self.columns, self.report = before
+            self.native, self.columns, self.report, self.trained_on = before
             raise
         self.logger.debug("%s: trained on %d rows", self.config.model_name, self.report.n_rows)
 
@@ -270,39 +333,8 @@ class BaseModel(ABC):
         baseline = np.full(len(tail), probe.baseline)
         return replace(tail, values=np.column_stack([forecast, baseline]), columns=("forecast", "baseline"))
 
-    def _dataset_of(
-        self,
-        features: pd.DataFrame,
-        target: pd.Series[float],
-        label_end: pd.Series[pd.Timestamp] | None,
-        weight: pd.Series[float] | None,
-    ) -> Dataset:
-        """Build a dataset from a caller's frames, which must share one index."""
-        index = features.index
-        for name, series in (("target", target), ("label_end", label_end), ("weight", weight)):
-            if series is not None and not series.index.equals(index):
-                raise TrainingError(
-                    f"The index of {name} is not the features' index. Align them with .reindex."
-                )
-        known_at = utc_stamps(index)
-        ends = np.full(len(index), np.datetime64("NaT"), dtype="datetime64[ns]")
-        if label_end is not None:
-            ends = utc_stamps(pd.DatetimeIndex(label_end))
-        if not (np.diff(known_at) >= np.timedelta64(0)).all():
-            raise TrainingError("The training rows are not in order of time. Sort them by timestamp.")
-        codes, symbols = symbol_codes(index)
-        return Dataset(
-            values=np.ascontiguousarray(features.to_numpy(dtype=np.float64)),
-            columns=tuple(str(name) for name in features.columns),
-            index=index,
-            known_at=known_at,
-            symbol_codes=codes,
-            symbols=symbols,
-            target=np.asarray(target, dtype=np.float64),
-            label_end=ends,
-            classes=self.classes,
-            weight=None if weight is None else np.asarray(weight, dtype=np.float64),
-        )
+    def _cannot_be_saved(self) -> ModelError:
+        return ModelError(f"{type(self).__name__} cannot be saved: fill in its to_files and from_files.")
 
     def _trained_report(self, step: str) -> TrainReport:
         if self.report is None:

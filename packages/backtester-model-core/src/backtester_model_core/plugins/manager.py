@@ -325,11 +325,6 @@ def use_plugins(replacement: Plugins) -> Iterator[Plugins]:
         _override.pop()
 
 
-def config_class(framework: str) -> type[ModelConfig]:
-    """Return the configuration class of the adapter that owns a framework."""
-    return plugins().adapter(framework).config_class
-
-
 @contextmanager
 def _staying_alive() -> Iterator[None]:
     """Turn a plugin's attempt to end the process into a fault of that plugin."""

@@ -24,6 +24,7 @@ from backtester_model_core.plugins import plugins
 from backtester_model_core.signals import ModelSignalType
 from backtester_model_core.testing.lookahead import find_future_leaks, find_truncation_leaks
 from backtester_model_core.testing.samples import random_bars, synthetic_rows
+from backtester_model_core.testing.saved import SavedModelChecks
 from backtester_model_core.testing.specimens import (
     TOLERANCE,
     ask_native,
@@ -38,7 +39,7 @@ from backtester_model_core.typing import FloatArray
 N_TRAIN = 400
 
 
-class AdapterContract:
+class AdapterContract(SavedModelChecks):
     """Checks that an adapter keeps its promises; each check's docstring says what to look at when it fails.
 
     Attributes:

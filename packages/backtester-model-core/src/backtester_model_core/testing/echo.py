@@ -9,8 +9,12 @@ import numpy as np
 import pydantic
 
 from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter
+from backtester_model_core.artifacts import expect_files, pack_json, unpack_json
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.typing import FloatArray, IntArray
+from backtester_model_core.exceptions import ArtifactError
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+
+HEARD = "heard.json"
 
 
 class EchoModelConfig(ModelConfig):
@@ -68,3 +72,25 @@ class EchoAdapter(ModelFrameworkAdapter[EchoModel]):
         if isinstance(model.said, tuple):
             return np.tile(np.asarray(model.said), (len(features), 1))
         return np.full(len(features), np.nan if model.said is None else model.said)
+
+    def save_model(self, model: EchoModel) -> ModelFiles:
+        """Write down what was heard."""
+        return {HEARD: pack_json({"said": model.said})}
+
+    def load_model(
+        self,
+        files: ModelFiles,
+        config: ModelConfig,
+        *,
+        n_features: int,  # noqa: ARG002 - an echo hears only the target
+        classes: tuple[float, ...] | None,
+    ) -> EchoModel:
+        """Remember it, where it is one number, or one for each class."""
+        expect_files(files, [HEARD])
+        heard = unpack_json(files[HEARD], name=HEARD)
+        said = heard.get("said") if isinstance(heard, dict) else None
+        if isinstance(said, float) and classes is None:
+            return replace(self.initialize_model(config), said=said)
+        if isinstance(said, list) and [type(share) for share in said] == [float] * len(classes or ()):
+            return replace(self.initialize_model(config), said=tuple(said))
+        raise ArtifactError.in_file(HEARD, f"it does not hold one number for each of the classes {classes}")

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-import backtester_model_core
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset
 from backtester_model_core.exceptions import OneClassError, PredictionError, TrainingError
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
-from backtester_model_core.runs import Entry, RunFolder, digest_of, digest_of_code
+from backtester_model_core.runs import Entry, RunFolder, digest_of
+from backtester_model_core.saving import code_facts
 from backtester_model_core.signals import Reason
 from backtester_model_core.splits import Window
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
@@ -264,16 +264,6 @@ def window_keys(model: BaseModel, dataset: Dataset, windows: list[Window]) -> li
                 rows.update(labels[window.train_rows].tobytes())
         keys.append(digest_of(common, window.number == 0, features.hexdigest(), rows.hexdigest()))
     return keys
-
-
-def code_facts(model: BaseModel) -> dict[str, Any]:
-    """Say which code makes a model: a digest of sources, and the extensions in force."""
-    owners = [type(model), *(type(part) for part in [getattr(model, "adapter", None)] if part is not None)]
-    return {
-        "sources": digest_of_code([backtester_model_core, *owners]),
-        "versions": plugins().versions(model.config.framework),
-        "extensions": plugins().sources(),
-    }
 
 
 def _groups(

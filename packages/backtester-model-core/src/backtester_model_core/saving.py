@@ -1,0 +1,327 @@
+"""A trained model as an artefact, and an artefact as a trained model again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.artifacts import (
+    Artifact,
+    DataRecord,
+    Manifest,
+    PolicyRecord,
+    describe,
+    pack_arrays,
+    unpack_arrays,
+)
+from backtester_model_core.config import ModelConfig, parse_config
+from backtester_model_core.dataset import OPTIONAL_COLUMNS, Dataset, Prediction
+from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError
+from backtester_model_core.plugins import MODELS, config_class, plugins, registered_model
+from backtester_model_core.runs import digest_of, digest_of_code
+from backtester_model_core.signals import Residuals, SignalPolicy
+from backtester_model_core.typing import FloatArray, ModelFiles
+
+if TYPE_CHECKING:
+    from backtester_model_core.model import BaseModel
+
+OtherVersions: TypeAlias = Literal["error", "warn"]
+"""What to do when a model was saved with other library versions than are installed."""
+
+CORE_ARRAYS = "core.npz"
+N_CHECKED = 8
+MAX_CONTEXT = 1_000
+TOLERANCE = 1e-5
+"""How far replayed forecasts may be off, as a share of the largest stored one."""
+
+NO_NUMBERS = {"hypothesis", "joblib", "numba", "pluggy", "pyarrow", "pydantic", "pytest", "pyyaml"}
+"""Dependencies that no forecast depends on: in another version of these a model is the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRecord:
+    """What a model remembers of the rows it was trained on.
+
+    Attributes:
+        data: Their range and fingerprint.
+        sample: (m, p) the latest complete rows of the last row's symbol, so many that a model which looks back
+            can foresee eight of them.
+    """
+
+    data: DataRecord
+    sample: pd.DataFrame
+
+    @classmethod
+    def of(cls, dataset: Dataset, *, n_context: int) -> Self:
+        """Look at the rows of a training."""
+        own = np.flatnonzero(dataset.is_complete & (dataset.symbol_codes == dataset.symbol_codes[-1]))
+        rows = own[-(N_CHECKED + min(n_context, MAX_CONTEXT)) :]
+        data = DataRecord(
+            first=f"{dataset.known_at[0]}Z",
+            last=f"{dataset.known_at[-1]}Z",
+            fingerprint=_fingerprint(dataset),
+        )
+        return cls(data, _frame(dataset.values[rows], dataset.known_at[rows], dataset.columns))
+
+
+def to_artifact(model: BaseModel) -> Artifact:
+    """Turn a trained model into what is saved.
+
+    Raises:
+        NotTrainedError: Before training.
+        ModelError: When the model has no name to be loaded by, or cannot be written as data.
+    """
+    if model.report is None or model.trained_on is None:
+        raise NotTrainedError.before(model.config.model_name, "be saved")
+    if np.ndim(model.policy.baseline):
+        raise ModelError(
+            "The signal policy belongs to single rows, not to a model. Save a model that was trained."
+        )
+    files = {**model.to_files(), CORE_ARRAYS: _pack_state(model, model.trained_on.sample)}
+    config = model.config.model_dump(mode="json")
+    residuals = model.policy.residuals
+    manifest = describe(
+        files,
+        content_key=digest_of(config, model.seed, model.trained_on.data.fingerprint, code_facts(model)),
+        model=_registered_name(model),
+        config=config,
+        features=model.columns,
+        classes=model.classes,
+        data=model.trained_on.data,
+        seed=model.seed,
+        threads=os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
+        versions=_versions(model.config.framework),
+        policy=PolicyRecord(
+            signal_threshold=model.policy.signal_threshold,
+            confidence_threshold=model.policy.confidence_threshold,
+            strong_confidence=model.policy.strong_confidence,
+            baseline=float(model.policy.baseline),
+            may_trade=model.policy.may_trade,
+            shrinkage=None if residuals is None else residuals.shrinkage,
+        ),
+        report=model.report,
+    )
+    return Artifact(manifest, files)
+
+
+def rebuild(
+    artifact: Artifact, *, adapter_model: Callable[[ModelConfig], BaseModel], on_other_versions: OtherVersions
+) -> BaseModel:
+    """Make the model of an artefact, and refuse it when it does not forecast as it did when it was saved.
+
+    Args:
+        artifact: What was saved, verified.
+        adapter_model: What makes a model whose framework has an adapter.
+        on_other_versions: What to do when other library versions saved it.
+
+    Raises:
+        ArtifactError: When nobody here knows the model, its files are refused, or its forecasts differ.
+    """
+    manifest = artifact.manifest
+    make = adapter_model if manifest.model is None else registered_model(manifest.model)
+    if make is None:
+        raise ArtifactError.refused(
+            "The saved model",
+            f"no model is registered as {manifest.model!r} here",
+            "Import the module that registers it.",
+        )
+    chosen = config_class(str(manifest.config.get("framework")))
+    _check_versions(manifest, on_other_versions)
+    model = make(parse_config(chosen, manifest.config))
+    _restore(model, artifact)
+    return model
+
+
+def code_facts(model: BaseModel) -> dict[str, Any]:
+    """Say which code makes a model: a digest of sources, and the extensions in force."""
+    owners = [type(model), *(type(part) for part in [getattr(model, "adapter", None)] if part is not None)]
+    return {
+        "sources": digest_of_code([ModelFrameworkAdapter, *owners]),
+        "versions": plugins().versions(model.config.framework),
+        "extensions": plugins().sources(),
+    }
+
+
+# -- inside -------------------------------------------------------------------------------------------------------
+
+
+def _restore(model: BaseModel, artifact: Artifact) -> None:
+    """Fill an untrained model with what was saved, and let it forecast the stored rows again."""
+    manifest = artifact.manifest
+    if manifest.classes != model.classes:
+        raise ArtifactError.refused(
+            "The saved model", f"its classes are {manifest.classes}, its configuration's {model.classes}"
+        )
+    state = _unpack_state(artifact.files, n_features=len(manifest.features))
+    policy = manifest.policy
+    if (policy.shrinkage is None) != (state.residual_sizes is None):
+        raise ArtifactError.in_file(
+            CORE_ARRAYS, "it has residuals, or none, where the manifest says otherwise"
+        )
+    residuals = None
+    if policy.shrinkage is not None and state.residual_sizes is not None:
+        residuals = Residuals(policy.shrinkage, state.residual_sizes)
+    model.seed, model.columns, model.report = manifest.seed, manifest.features, manifest.report
+    sample = _frame(state.sample, state.known_at, manifest.features)
+    model.trained_on = TrainingRecord(manifest.data, sample)
+    model.policy = SignalPolicy(
+        policy.signal_threshold,
+        policy.confidence_threshold,
+        policy.strong_confidence,
+        policy.baseline,
+        residuals,
+        policy.may_trade,
+    )
+    model.from_files({name: content for name, content in artifact.files.items() if name != CORE_ARRAYS})
+    _replay(model, state)
+
+
+def _check_versions(manifest: Manifest, on_other_versions: OtherVersions) -> None:
+    """Refuse a model of other library versions, or warn of all of them once."""
+    here = _versions(str(manifest.config.get("framework")))
+    names = sorted((here.keys() | manifest.versions.keys()) - NO_NUMBERS)
+    differing = [
+        f"{name} {manifest.versions.get(name, 'absent')} (here {here.get(name, 'absent')})"
+        for name in names
+        if manifest.versions.get(name) != here.get(name)
+    ]
+    if not differing:
+        return
+    message = f"The model was saved with {', '.join(differing)}; its forecasts may differ."
+    if on_other_versions == "error":
+        raise ArtifactError(
+            f"{message} Install those versions, or load it with on_other_versions='warn', which checks eight forecasts."
+        )
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """The arrays of the core's own file.
+
+    Attributes:
+        sample: (m, p) features to forecast again.
+        known_at: (m,) their instants.
+        expected: (8,) or fewer, what was foreseen for the last of them.
+        probability: (8, k) or fewer, for a classifier.
+        residual_sizes: Ascending sizes of the standardised residuals, if the policy has any.
+    """
+
+    sample: FloatArray
+    known_at: np.ndarray[Any, np.dtype[np.datetime64]]
+    expected: FloatArray
+    probability: FloatArray | None
+    residual_sizes: FloatArray | None
+
+
+def _pack_state(model: BaseModel, sample: pd.DataFrame) -> bytes:
+    checked = _checked_rows(model.predict_distribution(sample))
+    arrays = {
+        "sample": sample.to_numpy(dtype=np.float64),
+        "known_at": sample.index.to_numpy(dtype="datetime64[ns]").view(np.int64),
+        "expected": checked.expected,
+    }
+    if checked.probability is not None:
+        arrays["probability"] = checked.probability
+    if model.policy.residuals is not None:
+        arrays["residual_sizes"] = model.policy.residuals.sorted_sizes
+    return pack_arrays(arrays)
+
+
+def _unpack_state(files: ModelFiles, *, n_features: int) -> _State:
+    """Read the core's own file, and refuse arrays that do not belong together."""
+    if CORE_ARRAYS not in files:
+        raise ArtifactError.refused("The saved model", f"it has no file {CORE_ARRAYS}")
+    arrays = unpack_arrays(files[CORE_ARRAYS], name=CORE_ARRAYS)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    n_rows = len(arrays["sample"]) if shapes.get("sample", ())[1:] == (n_features,) else 0
+    n_checked = min(n_rows, N_CHECKED)
+    optional = {"probability", "residual_sizes"} & shapes.keys()
+    if (
+        n_rows == 0
+        or shapes.keys() - optional != {"sample", "known_at", "expected"}
+        or (shapes["known_at"], shapes["expected"]) != ((n_rows,), (n_checked,))
+        or any(
+            array.dtype != (np.int64 if name == "known_at" else np.float64) for name, array in arrays.items()
+        )
+        or any(not np.isfinite(arrays[name]).all() for name in ("sample", *optional - {"probability"}))
+    ):
+        raise ArtifactError.in_file(CORE_ARRAYS, f"its arrays do not belong together: {shapes}")
+    if "residual_sizes" in arrays and not (np.diff(arrays["residual_sizes"], prepend=0.0) >= 0).all():
+        raise ArtifactError.in_file(CORE_ARRAYS, "its residuals are not ascending sizes")
+    return _State(
+        arrays["sample"],
+        arrays["known_at"].view("datetime64[ns]"),
+        arrays["expected"],
+        arrays.get("probability"),
+        arrays.get("residual_sizes"),
+    )
+
+
+def _replay(model: BaseModel, state: _State) -> None:
+    """Forecast the stored rows again and compare."""
+    try:
+        prediction = model.predict_distribution(_frame(state.sample, state.known_at, model.columns))
+    except Exception as error:  # whatever a framework raises on weights that passed its checks
+        raise ArtifactError.refused("The saved model", f"it cannot repeat its forecasts: {error}") from error
+    again = _checked_rows(prediction)
+    stored = state.expected if state.probability is None else state.probability
+    found = again.expected if again.probability is None else again.probability
+    if stored.shape != found.shape or not _agree(stored, found):
+        raise ArtifactError.refused(
+            "The saved model",
+            f"on {len(stored)} stored rows it does not forecast what it did when it was saved",
+            "Load it with the versions that it was saved with, or train it again.",
+        )
+
+
+def _agree(stored: FloatArray, found: FloatArray) -> bool:
+    largest = float(np.nanmax(np.abs(stored), initial=0.0)) if np.isfinite(stored).any() else 0.0
+    return bool(np.allclose(found, stored, rtol=0, atol=TOLERANCE * largest, equal_nan=True))
+
+
+def _checked_rows(prediction: Prediction) -> Prediction:
+    return prediction.take(np.arange(len(prediction))[-N_CHECKED:])
+
+
+def _registered_name(model: BaseModel) -> str | None:
+    """Return the name by which a whole model class is registered; ``None`` for an adapter's model."""
+    names = [name for name in MODELS if MODELS[name] is type(model)]
+    if names:
+        return names[0]
+    if getattr(model, "adapter", None) is not None:
+        return None
+    raise ModelError(
+        f"{type(model).__name__} has no name to be loaded by. Register it with ModelFactory.register_model."
+    )
+
+
+def _versions(framework: str) -> dict[str, str]:
+    """Return the versions that forecasts depend on, by distribution."""
+    named = (text.split(" ", 1) for text in plugins().versions(framework))
+    found = {name: version for name, version in named if name.lower() not in NO_NUMBERS}
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    digest = hashlib.sha256(repr((dataset.columns, dataset.symbols, dataset.classes)).encode())
+    columns = ("values", "known_at", "symbol_codes", "target", "label_end", *OPTIONAL_COLUMNS)
+    for column in (getattr(dataset, name) for name in columns):
+        if column is not None:
+            digest.update(np.ascontiguousarray(column).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _frame(
+    values: FloatArray, known_at: np.ndarray[Any, np.dtype[np.datetime64]], columns: tuple[str, ...]
+) -> pd.DataFrame:
+    return pd.DataFrame(values, index=pd.DatetimeIndex(known_at, name="timestamp"), columns=list(columns))
