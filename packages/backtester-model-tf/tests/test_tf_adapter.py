@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import random
+from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
@@ -15,7 +16,8 @@ import tensorflow as tf
 from backtester_model_core.adapter import HeldBack
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError, ModelError, TrainingError
-from backtester_model_core.testing import synthetic_rows
+from backtester_model_core.testing import random_bars, synthetic_rows
+from backtester_model_core.walkforward import walk_forward
 from backtester_model_tf import (
     TensorFlowModelConfig,
     register_callback,
@@ -430,6 +432,18 @@ def test_a_choice_of_training_trains(training: dict[str, Any]) -> None:
     model = trained(settings(training_config=training))
 
     assert np.isfinite(ADAPTER.predict(model, synthetic_rows(20)[0])).all()
+
+
+def test_logs_go_into_the_run_folder(tmp_path: Path) -> None:
+    training = {"epochs": 2, "batch_size": 256, "callbacks": ["CSVLogger"]}
+    config = {"framework": "tensorflow", "training_config": training, "validation": {"test_size": 250}}
+
+    result = walk_forward(config, random_bars(500), out=tmp_path)
+
+    logs = sorted(tmp_path.glob("logs/*/001/epochs.csv"))
+    assert len(logs) == len(result.windows)
+    assert logs[0].read_text().splitlines()[0] == "epoch,loss"
+    assert len(logs[0].read_text().splitlines()) == 3
 
 
 def test_progress_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.exceptions import ConfigError, MissingExtraError
 from backtester_model_tf import (
     KerasTrainingConfig,
     TensorFlowModelConfig,
+    choices,
     register_callback,
     register_optimizer,
 )
@@ -168,11 +169,19 @@ def test_two_things_that_set_the_learning_rate_are_refused() -> None:
 # -- callbacks -----------------------------------------------------------------------------------------------------
 
 
-def test_callbacks_are_built_in_order(tmp_path: Path) -> None:
+def test_callbacks_are_built_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "find_spec", lambda _: object())
     built, notes = build_callbacks(training(callbacks=USABLE_CALLBACKS), has_later=True, folder=tmp_path)
 
     assert tuple(type(one).__name__ for one in built) == USABLE_CALLBACKS
     assert notes == []
+
+
+def test_a_callback_whose_package_is_not_there_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "find_spec", lambda _: None)
+
+    with pytest.raises(MissingExtraError, match="pip install tensorboard"):
+        build_callbacks(training(callbacks=["TensorBoard"]), has_later=True, folder=None)
 
 
 def test_every_callback_of_keras_is_offered_or_refused_with_a_reason() -> None:

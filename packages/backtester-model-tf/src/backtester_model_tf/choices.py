@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ from backtester_model_core.config.training import (
     PlateauSchedule,
     QuantileLoss,
 )
-from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.exceptions import ConfigError, MissingExtraError
 from backtester_model_tf.backend import keras
 from backtester_model_tf.config import WATCHING, KerasTrainingConfig
 from backtester_model_tf.named import call_named, keras_classes
@@ -289,6 +290,11 @@ def _build_callback(chosen: Named, folder: Path | None) -> Any:
         raise ConfigError(f"{option} {name!r} is refused: {UNUSABLE_CALLBACKS[name]}.")
     if name not in CALLBACKS and name not in USABLE_CALLBACKS:
         raise ConfigError.unknown("callback", name, [*USABLE_CALLBACKS, *CALLBACKS])
+    if name == "TensorBoard" and name not in CALLBACKS and find_spec("tensorboard") is None:
+        raise MissingExtraError(
+            f"{option} {name!r} writes by the package tensorboard, which TensorFlow does not bring. "
+            "Try: pip install tensorboard"
+        )
     found = CALLBACKS[name] if name in CALLBACKS else getattr(keras.callbacks, name)
     given = {}
     if name in FILES:

@@ -7,14 +7,14 @@ import math
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from backtester_model_core.exceptions import BacktesterModelError, TrainingError
+from backtester_model_core.runs import new_log_folder
 from backtester_model_tf.backend import keras
-from backtester_model_tf.choices import build_callbacks, build_loss, build_optimizer, build_schedule
+from backtester_model_tf.choices import FILES, build_callbacks, build_loss, build_optimizer, build_schedule
 from backtester_model_tf.config import KerasTrainingConfig
 from backtester_model_tf.named import REFUSALS, first_line
 from backtester_model_tf.registered import TRAIN_STEPS
@@ -140,13 +140,11 @@ class Trainer:
         training: Its configuration.
         model_type: The task.
         is_mixed: Whether the network computes in half precision, so that the loss must be scaled.
-        folder: Where callbacks may write; ``None`` where no run folder is known.
     """
 
     training: KerasTrainingConfig
     model_type: str
     is_mixed: bool = False
-    folder: Path | None = None
 
     @property
     def network_class(self) -> type[Any]:
@@ -179,7 +177,9 @@ class Trainer:
             TrainingError: When the loss is not finite in the first epoch, or Keras gives up.
         """
         has_later = later is not None
-        callbacks, notes = build_callbacks(self.training, has_later=has_later, folder=self.folder)
+        writes = any(chosen.name in FILES for chosen in self.training.callbacks)
+        folder = new_log_folder() if writes else None
+        callbacks, notes = build_callbacks(self.training, has_later=has_later, folder=folder)
         watch = Watch(self.training, has_later=has_later)
         (dataset, n_batches), (later_dataset, n_later) = rows, later or (None, None)
         try:
