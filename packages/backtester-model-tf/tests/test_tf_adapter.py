@@ -27,7 +27,7 @@ from backtester_model_tf import (
 )
 from backtester_model_tf.adapter import TensorFlowAdapter
 from backtester_model_tf.model import ANSWERED_ROWS, TensorFlowModel
-from backtester_model_tf.training import IdleNetworks
+from backtester_model_tf.training import IDLE, IdleNetworks
 
 ADAPTER = TensorFlowAdapter()
 CLASSES = (0.0, 1.0)
@@ -442,7 +442,7 @@ def test_logs_go_into_the_run_folder(tmp_path: Path) -> None:
 
     logs = sorted(tmp_path.glob("logs/*/001/epochs.csv"))
     assert len(logs) == len(result.windows)
-    assert logs[0].read_text().splitlines()[0] == "epoch,loss"
+    assert logs[0].read_text().splitlines()[0] == "epoch,loss,val_loss"  # Keras leaves room for it
     assert len(logs[0].read_text().splitlines()) == 3
 
 
@@ -580,3 +580,23 @@ def test_features_of_a_regression_of_windows_are_weighed_too() -> None:
     importance = ADAPTER.feature_importance(model, features, target[1:], seed=0, ends=np.arange(1, 200))
 
     assert set(np.argsort(importance)[2:]) == {0, 1}
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_answers_and_many_trainings_trace_nothing_anew() -> None:
+    model = trained(settings())
+    row = synthetic_rows(1)[0]
+    ADAPTER.predict(model, row)
+    answer, kept = model.answer, list(IDLE._networks.values())
+    traced = [network.train_function for network in kept]
+
+    for _ in range(1000):
+        ADAPTER.predict(model, row)
+    for seed in range(5):
+        trained(settings(), seed=seed)
+
+    assert model.answer is answer
+    assert set(map(id, IDLE._networks.values())) == set(map(id, kept))
+    assert all(one.train_function is before for one, before in zip(kept, traced, strict=True))
