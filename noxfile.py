@@ -19,6 +19,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 PACKAGES = {
     "core": "packages/backtester-model-core",
     "sklearn": "packages/backtester-model-sklearn",
+    "scipy": "packages/backtester-model-scipy",
     "tf": "packages/backtester-model-tf",
     "torch": "packages/backtester-model-torch",
     "cli": "packages/backtester-model-cli",
@@ -26,7 +27,7 @@ PACKAGES = {
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
 DEEP = {"tf": f"{PACKAGES['tf']}[cpu]", "torch": PACKAGES["torch"]}  # what takes long to install
 COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"]]
-WORKSPACE = [*COMMAND, *DEEP.values()]
+WORKSPACE = [*COMMAND, PACKAGES["scipy"], *DEEP.values()]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
@@ -76,6 +77,9 @@ def tests(session: nox.Session, part: str) -> None:
         # An independent purging to compare with; it needs scikit-learn, which the core's environment must not have.
         install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov", "purgedcv"])
         folders.append(f"{PACKAGES['core']}/tests/test_splits_oracle.py")
+    elif part == "scipy":
+        # Independent estimates to agree with; the package itself needs neither of them.
+        install_packages(session, CORE_TESTS, PACKAGES["scipy"], tools=["pytest-cov", "arch", "statsmodels"])
     elif part in DEEP:
         install_packages(session, CORE_TESTS, DEEP[part], tools=["pytest-cov"])
     elif part == "cli":
@@ -86,6 +90,15 @@ def tests(session: nox.Session, part: str) -> None:
     if part not in {"cli", "workflows"} and not session.posargs:
         arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
     run_pytest(session, *arguments)
+
+
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Kill two hundred writers of a saved model with each adapter's files, at random moments."""
+    install_packages(session, *WORKSPACE)
+    folders = [f"{folder}/tests" for name, folder in PACKAGES.items() if name != "cli"]
+    session.env["BACKTESTER_MODEL_KILLS"] = "200"
+    run_pytest(session, "-k", "killed_saves or kills", *folders)
 
 
 @nox.session
@@ -155,7 +168,7 @@ def bench(session: nox.Session) -> None:
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
     named = [name for name in session.posargs if name in scripts]
     arguments = [argument for argument in session.posargs if argument not in scripts]
-    install_packages(session, *WORKSPACE, tools=["numba"])
+    install_packages(session, *WORKSPACE, tools=["numba", "TA-Lib"])
     for name in named or scripts:
         session.run("python", scripts[name], *arguments, env={"OMP_NUM_THREADS": "1"})
 

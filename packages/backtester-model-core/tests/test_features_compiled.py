@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -103,8 +104,9 @@ def calls_of_one(name: str) -> dict[str, Expression]:
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_a_compiled_step_gives_the_same_bits(name: str) -> None:
-    panel = rough_panel(1, [4200, 1, 130])
+def test_a_compiled_step_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "CHUNK_ROWS", 500)
+    panel = rough_panel(1, [900, 1, 130])
 
     assert_compiled_bits_are_the_plain_ones(calls_of_one(name), panel)
 
@@ -143,10 +145,27 @@ def test_a_million_bars_around_a_million_give_the_same_bits() -> None:
 def test_bars_computed_in_chunks_are_those_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     panel = rough_panel(3, [300, 70])
     whole = evaluate(feature_set("basic"), panel)
-    monkeypatch.setattr(batch_module, "CHUNK_BARS", 37)
+    monkeypatch.setattr(batch_module, "CHUNK_ROWS", 37)
 
     assert evaluate(feature_set("basic"), panel).tobytes() == whole.tobytes()
     assert evaluate(feature_set("basic"), panel, engine="compiled").tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("engine", ["python", "compiled"])
+def test_symbols_computed_in_shares_are_those_computed_together(
+    engine: Literal["python", "compiled"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = rough_panel(4, [90, 30, 1, 60, 45])
+    together = evaluate(feature_set("basic"), panel, engine=engine)
+    monkeypatch.setattr(batch_module, "SYMBOLS_AT_ONCE", 2)
+
+    assert evaluate(feature_set("basic"), panel, engine=engine).tobytes() == together.tobytes()
+
+
+def test_no_symbols_have_no_rows() -> None:
+    panel = Panel.of(rough_panel(5, [3]).index.to_frame()[[]].assign(close=1.0).iloc[:0])
+
+    assert evaluate({"mean": parse_expression("rolling_mean(close, 3)")}, panel).shape == (0, 1)
 
 
 # -- which engine ----------------------------------------------------------------------------------------------------
@@ -273,7 +292,7 @@ def test_a_kernel_is_named_by_everything_it_runs(monkeypatch: pytest.MonkeyPatch
 
     assert "x * 0.5" in before
     assert "x * 0.25" in after
-    assert kernel_name(operator, before) != kernel_name(operator, after)
+    assert kernel_name("half_or_more", before) != kernel_name("half_or_more", after)
 
 
 def test_a_kernel_writes_out_functions_constants_and_modules() -> None:
@@ -378,7 +397,7 @@ def test_a_damaged_kernel_is_written_again(fresh: pytest.MonkeyPatch, tmp_path: 
     tmp_path.chmod(0o700)
     fresh.setenv(kernels.CACHE_DIRECTORY, str(tmp_path))
     source = kernel_source(OPERATORS["exp"])
-    file = tmp_path / f"{kernel_name(OPERATORS['exp'], source)}.py"
+    file = tmp_path / f"{kernel_name('exp', source)}.py"
     file.write_text("half a te")
 
     kernels.load_kernel(OPERATORS["exp"])

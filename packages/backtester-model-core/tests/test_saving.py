@@ -12,6 +12,7 @@ import pytest
 
 from backtester_model_core import saving
 from backtester_model_core.artifacts import MANIFEST, VersionFolder, pack_arrays, unpack_arrays
+from backtester_model_core.artifacts.folder import read_artifact
 from backtester_model_core.artifacts.formats import MAX_JSON_BYTES
 from backtester_model_core.artifacts.manifest import read_manifest, seal
 from backtester_model_core.config import ModelConfig
@@ -462,6 +463,17 @@ def test_a_folder_that_is_not_as_it_was_saved_is_refused(saved, accident, proble
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match=r"no version in force.*none"):
         BaseModel.load(tmp_path / "nowhere")
+
+
+def test_a_folder_that_is_a_file_is_refused(saved):
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        read_artifact(version_of(saved) / MANIFEST)
+
+
+@pytest.mark.parametrize("content", [b"[]\n", b"1\n", b"null\n", b'{"format": 1}\n', b"{}\n"])
+def test_a_manifest_that_is_no_sealed_mapping_is_refused(content):
+    with pytest.raises(ArtifactError, match=r"manifest\.json.*(not a mapping|canonical|digest)"):
+        read_manifest(content)
 
 
 # -- hostile folders, in which all digests agree ----------------------------------------------------------------------

@@ -60,14 +60,17 @@ SCORE = FEATURES[:, 0] + 0.2 * rng.normal(size=N_ROWS)
 
 def trained(name: str, model_type: str) -> SklearnModel:
     adapter = SklearnAdapter()
-    config = SklearnModelConfig(model_type=model_type, model_class=name, **SETTINGS.get(name, {}))
-    model = adapter.initialize_model(config)
+    model = adapter.initialize_model(config_of(name, model_type))
     if model_type == "classification":
         thresholds = [0.0] if name in TWO_CLASSES else [-0.5, 0.5]
         classes = tuple(float(position) for position in range(len(thresholds) + 1))
         return adapter.train_model(model, FEATURES, np.digitize(SCORE, thresholds), classes=classes, seed=0)
     target = np.exp(SCORE) if name in POSITIVE_TARGETS else SCORE
     return adapter.train_model(model, FEATURES[:, :1] if name in ONE_FEATURE else FEATURES, target, seed=0)
+
+
+def config_of(name: str, model_type: str) -> SklearnModelConfig:
+    return SklearnModelConfig(model_type=model_type, model_class=name, **SETTINGS.get(name, {}))
 
 
 def named(model_type: str, *, usable: bool) -> list[str]:
@@ -119,3 +122,22 @@ def test_rows_that_an_estimator_cannot_take_are_refused_in_training(
 
     with pytest.raises(TrainingError, match=f"{name} cannot learn from these rows: .*{reason}"):
         adapter.train_model(model, FEATURES, target, classes=classes, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "model_type"),
+    [(name, kind) for kind in ("classification", "regression") for name in named(kind, usable=True)],
+)
+def test_an_estimator_answers_to_the_bit_after_loading(name: str, model_type: str) -> None:
+    adapter, model = SklearnAdapter(), trained(name, model_type)
+    features = FEATURES[:, :1] if name in ONE_FEATURE else FEATURES
+    classes = None if model.n_classes is None else tuple(float(value) for value in range(model.n_classes))
+
+    loaded = adapter.load_model(
+        adapter.save_model(model),
+        config_of(name, model_type),
+        n_features=features.shape[1],
+        classes=classes,
+    )
+
+    assert np.array_equal(adapter.predict(loaded, features), adapter.predict(model, features))

@@ -14,6 +14,7 @@ import tokenize
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def pack_pipeline(pipeline: Pipeline) -> bytes:
     Raises:
         ModelError: When it holds a type that is not on the list, so that it could not be read back.
     """
-    content: bytes = skops.io.dumps(drop_search_trees(copy.deepcopy(pipeline)))
+    with _without_repeated_warnings():
+        content: bytes = skops.io.dumps(drop_search_trees(copy.deepcopy(pipeline)))
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_types(_read_schema(archive))
@@ -76,14 +78,22 @@ def unpack_pipeline(content: bytes, *, name: str, wanted: Pipeline, n_features: 
             check_archive(archive, len(content))
             _check_arrays(archive)
             _check_types(_read_schema(archive))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", InconsistentVersionWarning)  # the core has said so already
+        with _without_repeated_warnings():
             found = skops.io.loads(content, trusted=sorted({name for _, name in TRUSTED}))
         _check_parameters(found, wanted)
         check_soundness(found, n_features=n_features)
         return rebuild_search_trees(found)
     except BAD_CONTENT as error:
         raise ArtifactError.in_file(name, " ".join(str(error).split())[:300]) from error
+
+
+@contextmanager
+def _without_repeated_warnings() -> Iterator[None]:
+    """Leave out what has been said: by the core that versions differ, by training that a class is deprecated."""
+    with warnings.catch_warnings():
+        for category in (InconsistentVersionWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        yield
 
 
 # -- before skops reads it -----------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pydantic
 
-from backtester_model_core.config.model import ModelConfig
 from backtester_model_core.exceptions import MAX_FAULTS_SHOWN, ConfigError, MissingExtraError, nearest
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ MAX_YAML_NODES = 100_000
 MAX_TOML_DOTS = 4_000_000
 """Sum over lines of the dots squared: memory that dotted keys, ``a.b.c = 1``, may take to read."""
 
-ConfigT = TypeVar("ConfigT", bound=ModelConfig)
+ConfigT = TypeVar("ConfigT", bound=pydantic.BaseModel)
 
 
 def parse_config(config_class: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -14,9 +14,9 @@ import numpy as np
 from backtester_model_core.bars.panel import Panel
 from backtester_model_core.exceptions import ExpressionError, MissingExtraError
 from backtester_model_core.features.expression import Expression
-from backtester_model_core.features.kernels import Kernel, load_kernel, numba_is_here
+from backtester_model_core.features.kernels import Kernel, load_kernel, load_writer, numba_is_here
 from backtester_model_core.features.plan import Plan, PlannedCall
-from backtester_model_core.typing import FloatArray
+from backtester_model_core.typing import FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +25,17 @@ Engine: TypeAlias = Literal["auto", "python", "compiled"]
 COMPILE_FROM = 5_000_000
 """Steps (bars times calls) from which ``auto`` compiles.
 
-Plain Python takes about 0.4 microseconds a step, so this many take two seconds. Importing numba and loading
-kernels takes about 0.6 seconds, and compiling the ``basic`` set for the first time on a machine about four.
+Plain Python takes about 0.36 microseconds a step, so this many take 1.8 seconds. Importing numba and loading kernels
+takes about 0.6 seconds, and compiling the ``basic`` set for the first time on a machine about three and a half.
 """
 
-CHUNK_BARS = 4096
-"""Bars of a symbol computed at a time: enough to outweigh a call's cost, few enough to stay in a cache."""
+CHUNK_ROWS = 6000
+"""Rows computed at a time: enough to outweigh a call's cost, few enough to stay in a cache. No power of two, which
+would have neighbouring registers share the same few places of it."""
+
+
+SYMBOLS_AT_ONCE = 500
+"""Symbols whose states are kept at a time: enough to overlap, few enough to stay in a cache."""
 
 
 def evaluate(
@@ -60,17 +65,17 @@ def evaluate(
         raise ExpressionError(f"n_threads is {n_threads}; at least one thread computes.")
     plan = Plan.of(expressions.values())
     plan.check_columns(panel.columns)
-    batch = _Batch(
-        plan, panel, _kernels(plan, panel.n_rows, engine), np.empty((panel.n_rows, len(plan.outputs)))
-    )
-    segments = panel.segments()
-    if n_threads == 1 or len(segments) == 1:
-        batch.run(segments)
+    features = np.empty((panel.n_rows, len(plan.outputs)))
+    batch = _Batch.of(plan, panel, _kernels(plan, panel.n_rows, engine), features)
+    shares = batch.shares(n_threads)
+    if n_threads == 1:
+        for share in shares:
+            batch.run(share)
     else:
         with ThreadPoolExecutor(n_threads) as pool:
-            for _ in pool.map(batch.run, [segments[first::n_threads] for first in range(n_threads)]):
+            for _ in pool.map(batch.run, shares):
                 pass  # taking the result raises what its thread raised
-    return batch.features
+    return features
 
 
 def _kernels(plan: Plan, n_rows: int, engine: Engine) -> list[Kernel | None]:
@@ -95,65 +100,110 @@ def _kernels(plan: Plan, n_rows: int, engine: Engine) -> list[Kernel | None]:
 
 @dataclass(frozen=True)
 class _Batch:
-    """A plan over a panel, some chunks of whose symbols are computed by each thread."""
+    """A plan over a panel, whose rows are computed in the caller's order, each from its symbol's states.
+
+    So neighbouring rows are of different symbols, and a processor need not wait for one before it begins the next.
+
+    Attributes:
+        symbols: (n,) the symbol of each of the caller's rows, as a number.
+        places: (n,) where the panel's columns have it.
+    """
 
     plan: Plan
     panel: Panel
     kernels: Sequence[Kernel | None]
+    write: Callable[[FloatArray, IntArray, IntArray, FloatArray], None]
     features: FloatArray
+    symbols: IntArray
+    places: IntArray
 
-    def run(self, segments: Sequence[slice]) -> None:
-        """Compute the symbols of some segments, one after another."""
-        plan = self.plan
-        n_places = len(plan.columns) + len(plan.constants) + len(plan.calls)
-        longest = max((rows.stop - rows.start for rows in segments), default=0)
-        registers = np.empty((n_places, min(longest, CHUNK_BARS)))
+    @classmethod
+    def of(cls, plan: Plan, panel: Panel, kernels: Sequence[Kernel | None], features: FloatArray) -> _Batch:
+        """Lay out a panel's rows in the caller's order."""
+        places = np.empty_like(panel.order)
+        places[panel.order] = np.arange(panel.n_rows)
+        symbols = np.repeat(np.arange(len(panel.symbols)), np.diff(panel.offsets))
+        write = _write_rows if all(kernel is None for kernel in kernels) else load_writer()
+        return cls(plan, panel, kernels, write, features, symbols[places], places)
+
+    def shares(self, n_threads: int) -> list[range]:
+        """Return the symbols in shares to be computed one after another, or each by a thread."""
+        n_symbols = len(self.panel.symbols)
+        n_shares = max(min(n_threads, n_symbols), -(-n_symbols // SYMBOLS_AT_ONCE), 1)
+        bounds = [n_symbols * share // n_shares for share in range(n_shares + 1)]
+        return [range(*pair) for pair in pairwise(bounds)]
+
+    def run(self, share: range) -> None:
+        """Compute all rows of some symbols."""
+        plan, places = self.plan, self.plan.registers()
+        rows = np.flatnonzero((self.symbols >= share.start) & (self.symbols < share.stop))
+        registers = np.empty((max(places, default=-1) + 1, min(len(rows), CHUNK_ROWS)))
         constants = slice(len(plan.columns), len(plan.columns) + len(plan.constants))
         registers[constants] = np.array(plan.constants)[:, np.newaxis]
+        states = [self._new_states(call, len(share)) for call in range(len(plan.calls))]
+        outputs = np.array([places[output] for output in plan.outputs], dtype=np.int64)
         with np.errstate(all="ignore"):
-            for rows in segments:
-                states = [self._new_state(call) for call in range(len(plan.calls))]
-                for start in range(rows.start, rows.stop, CHUNK_BARS):
-                    self._run_chunk(slice(start, min(start + CHUNK_BARS, rows.stop)), registers, states)
+            for start in range(0, len(rows), CHUNK_ROWS):
+                chunk = rows[start : start + CHUNK_ROWS]
+                held = registers[:, : len(chunk)]
+                kept = list(held)
+                symbols = self.symbols[chunk] - share.start
+                self._run_chunk(chunk, symbols, [kept[place] for place in places], states)
+                self.write(held, outputs, chunk, self.features)
 
-    def _new_state(self, call: int) -> list[float] | FloatArray | None:
+    def _new_states(self, call: int, n_symbols: int) -> list[list[float]] | FloatArray | None:
+        """Return a fresh state for each of some symbols, as a call's kernel or step wants them."""
         planned = self.plan.calls[call]
         state = planned.operator.new_state(planned.parameters)
-        return state if state is None or self.kernels[call] is None else np.array(state)
+        if state is None:
+            return None
+        return (
+            [[*state] for _ in range(n_symbols)]
+            if self.kernels[call] is None
+            else np.tile(state, (n_symbols, 1))
+        )
 
     def _run_chunk(
-        self, rows: slice, registers: FloatArray, states: Sequence[list[float] | FloatArray | None]
+        self,
+        rows: IntArray,
+        symbols: IntArray,
+        values: list[FloatArray],
+        states: Sequence[list[list[float]] | FloatArray | None],
     ) -> None:
-        """Compute consecutive bars of one symbol, going on from what the states remember."""
+        """Compute rows that follow each other, going on from what the states remember."""
         plan = self.plan
-        values = list(registers[:, : rows.stop - rows.start])
-        for place, name in enumerate(plan.columns):
-            values[place][:] = self.panel.columns[name][rows]
+        places = self.places[rows]
+        for register, name in zip(values, plan.columns, strict=False):
+            np.take(self.panel.columns[name], places, out=register, mode="clip")  # "raise" would copy
         calls = zip(plan.calls, self.kernels, states, values[-len(plan.calls) :], strict=False)
         for planned, kernel, state, out in calls:
-            _call_over(planned, kernel, state, [values[place] for place in planned.inputs], out)
-        block = registers[list(plan.outputs), : rows.stop - rows.start]
-        block[~np.isfinite(block)] = np.nan
-        self.features[self.panel.order[rows]] = block.T
+            _call_over(planned, kernel, state, symbols, [values[place] for place in planned.inputs], out)
+
+
+def _write_rows(values: FloatArray, outputs: IntArray, rows: IntArray, features: FloatArray) -> None:
+    """Write some registers into columns of rows; NaN for what is infinite."""
+    block = values[outputs]
+    block[~np.isfinite(block)] = np.nan
+    features[rows] = block.T
 
 
 def _call_over(
     planned: PlannedCall,
     kernel: Kernel | None,
-    state: list[float] | FloatArray | None,
+    states: list[list[float]] | FloatArray | None,
+    symbols: IntArray,
     inputs: list[FloatArray],
     out: FloatArray,
 ) -> None:
-    """Hand consecutive bars to an operator, one after another."""
+    """Hand consecutive rows to an operator, one after another."""
     operator = planned.operator
-    before = () if state is None else (state,)
     if operator.ufunc is not None:
         operator.ufunc(*inputs, out=out)
     elif kernel is not None:
-        kernel(*before, *inputs, out, *planned.parameters)
+        kernel(*(() if states is None else (states, symbols)), *inputs, out, *planned.parameters)
     else:
-        bars = [
-            values.tolist() for values in inputs
-        ]  # a step is twice as quick on Python's floats as on NumPy's
-        outputs = map(operator.step, *map(repeat, before), *bars, *map(repeat, planned.parameters))
+        before = () if states is None else (map(states.__getitem__, symbols.tolist()),)
+        # a step is twice as quick on Python's floats as on NumPy's
+        rows = [values.tolist() for values in inputs]
+        outputs = map(operator.step, *before, *rows, *map(repeat, planned.parameters))
         out[:] = np.fromiter(outputs, dtype=np.float64, count=len(out))

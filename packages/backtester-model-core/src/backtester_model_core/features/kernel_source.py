@@ -19,17 +19,35 @@ from typing import Any
 from backtester_model_core.exceptions import ExpressionError
 from backtester_model_core.features.definition import Operator
 
-HEADER = '"""Generated from step functions; made again when it is missing."""'
+HEADER = '''"""Generated from step functions; made again when it is missing."""
 
-OPTIONS = 'error_model="numpy"'
-"""How numba is to divide: as the processor does, without a test for zero that the steps make themselves."""
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+
+@intrinsic
+def floats_at(typing, address):
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.float64)(types.intp), generate'''
+"""What every kernel begins with. A row of the states is reached by its address: numba counts the references to a
+view of an array, in steps that other processors wait for, which takes longer than a rolling mean."""
+
+OPTIONS = 'error_model="numpy", no_cfunc_wrapper=True'
+"""How numba is to divide: as the processor does, without a test for zero that the steps make themselves. And that it
+need not compile a way to call it from C."""
+
+INLINED = f"{OPTIONS}, forceinline=True, no_cpython_wrapper=True"
+"""The same for what a kernel calls: it becomes a part of the loop, and is not called from Python either."""
 
 
 def kernel_source(operator: Operator) -> str:
-    """Return the text of a module whose ``kernel`` runs an operator's step over consecutive bars.
+    """Return the text of a module whose ``kernel`` runs an operator's step over consecutive rows.
 
-    ``kernel(state, *inputs, out, *parameters)`` takes the state as a float64 array that it changes, without a
-    state no such argument, and each input and the output as contiguous float64 arrays of one length.
+    ``kernel(states, symbols, *inputs, out, *parameters)`` takes a float64 array with a state of each symbol in its
+    rows, which it changes, and an int64 array with each row's symbol; without a state no such two. Each input and
+    the output is a contiguous float64 array with a value of each row.
 
     Raises:
         ExpressionError: When the step, or a function it calls, cannot be written out.
@@ -39,30 +57,52 @@ def kernel_source(operator: Operator) -> str:
     _write_function(step, step.__globals__ if isinstance(step, FunctionType) else {}, written)
     inputs = [f"x{place}" for place in range(len(operator.inputs))]
     parameters = [f"p{place}" for place in range(len(operator.parameters))]
-    state = [] if operator.state is None else ["state"]
-    types = ["float64[::1]"] * (len(state) + len(inputs) + 1)
+    remembers = operator.state is not None
+    states = ["states", "symbols"] if remembers else []
+    types = ["float64[:, ::1]", "int64[::1]"] if remembers else []
+    types += ["float64[::1]"] * (len(inputs) + 1)
     types += ["int64" if parameter.whole else "float64" for parameter in operator.parameters]
-    arguments = [*state, *(f"{name}[row]" for name in inputs), *parameters]
+    arguments = [*(["state"] if remembers else []), *(f"{name}[row]" for name in inputs), *parameters]
     loop = [
         f'@njit("void({", ".join(types)})", cache=True, nogil=True, {OPTIONS})',
-        f"def kernel({', '.join([*state, *inputs, 'out', *parameters])}):",
+        f"def kernel({', '.join([*states, *inputs, 'out', *parameters])}):",
         "    for row in range(out.shape[0]):",
         f"        out[row] = {step.__name__}({', '.join(arguments)})",
     ]
-    parts = [HEADER, "from numba import njit", *written.values(), "\n".join(loop)]
-    return "\n\n".join(parts) + "\n"
+    if remembers:
+        loop.insert(2, "    first, size = states.ctypes.data, states.shape[1]")
+        loop.insert(4, "        state = carray(floats_at(first + 8 * size * symbols[row]), size)")
+    return "\n\n\n".join([HEADER, *written.values(), "\n".join(loop)]) + "\n"
 
 
-def kernel_name(operator: Operator, source: str) -> str:
+WRITER_SOURCE = f'''"""Generated; made again when it is missing."""
+
+from numba import njit
+
+NAN = float("nan")
+
+
+@njit("void(float64[:, :], int64[::1], int64[::1], float64[:, ::1])", cache=True, nogil=True, {OPTIONS})
+def kernel(values, outputs, rows, features):
+    for at in range(rows.shape[0]):
+        row = rows[at]
+        for column in range(outputs.shape[0]):
+            value = values[outputs[column], at]
+            features[row, column] = value if value - value == 0.0 else NAN
+'''
+"""The text of a module whose ``kernel`` writes some of the values' rows into columns, with NaN for what is infinite."""
+
+
+def kernel_name(step: str, source: str) -> str:
     """Return the name of the module with that text: the step's name and a hash of the text."""
-    return f"{operator.step.__name__}_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    return f"{step}_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
 
 
 def _write_function(function: Any, scope: dict[str, Any], written: dict[str, str]) -> None:
     """Write out a function after the functions, numbers and modules that it names."""
     definition = _definition(function)
     name = definition.name
-    text = f"@njit({OPTIONS})\n{ast.unparse(definition)}"
+    text = f"@njit({INLINED})\n{ast.unparse(definition)}"
     if written.get(name, text) != text:
         raise _cannot(function, f"it calls two functions of the name {name!r}")
     local = set(function.__code__.co_varnames)

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from backtester_model_core.exceptions import ExpressionError, MissingExtraError
 from backtester_model_core.features.definition import Operator
-from backtester_model_core.features.kernel_source import kernel_name, kernel_source
+from backtester_model_core.features.kernel_source import WRITER_SOURCE, kernel_name, kernel_source
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +40,37 @@ def load_kernel(operator: Operator) -> Kernel:
         MissingExtraError: Without numba.
         ExpressionError: When numba cannot compile the step.
     """
+    _check_numba()
+    source = kernel_source(operator)
+    try:
+        return _load(kernel_name(operator.step.__name__, source), source)
+    except Exception as error:  # numba's passes raise what they will; all of it means the same here
+        raise ExpressionError(
+            f"numba cannot compile the step {operator.step.__name__!r}. Give its operator compiled=False to run it "
+            f"as it is. {error}"
+        ) from error
+
+
+@functools.cache
+def load_writer() -> Kernel:
+    """Return the compiled loop that writes features' rows, from the cache directory when it is there.
+
+    Raises:
+        MissingExtraError: Without numba.
+    """
+    _check_numba()
+    return _load(kernel_name("write_rows", WRITER_SOURCE), WRITER_SOURCE)
+
+
+def _check_numba() -> None:
     try:
         import numba.core.errors  # noqa: F401 - so that the kernel's own import of numba cannot fail
     except ImportError as error:
         raise MissingExtraError.needs("Compiling features", "fast") from error
-    source = kernel_source(operator)
-    name = kernel_name(operator, source)
+
+
+def _load(name: str, source: str) -> Kernel:
+    """Return the ``kernel`` of a module of that text, which is written where numba keeps what it compiles."""
     file = _write_source(name, source)
     spec = importlib.util.spec_from_file_location(f"backtester_model_kernels_{name}", file)
     if spec is None or spec.loader is None:
@@ -54,12 +79,9 @@ def load_kernel(operator: Operator) -> Kernel:
     sys.modules[spec.name] = module  # numba finds a function's file through its module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # numba's passes raise what they will; all of it means the same here
+    except Exception:
         del sys.modules[spec.name]
-        raise ExpressionError(
-            f"numba cannot compile the step {operator.step.__name__!r}. Give its operator compiled=False to run it "
-            f"as it is. {error}"
-        ) from error
+        raise
     kernel: Kernel = module.kernel
     return kernel
 

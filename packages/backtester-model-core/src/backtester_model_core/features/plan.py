@@ -62,6 +62,30 @@ class Plan:
             outputs=tuple(places[expression] for expression in wanted),
         )
 
+    def registers(self) -> list[int]:
+        """Return the register of every place, where its values are kept while they are needed.
+
+        Columns and constants have one of their own, and so have outputs. Any other call takes one whose values
+        nothing later needs, but never that of its own inputs: a loop that writes where it reads is not vectorised.
+        """
+        n_given = len(self.columns) + len(self.constants)
+        last_needed = {place: call for call, planned in enumerate(self.calls) for place in planned.inputs}
+        registers = list(range(n_given))
+        n_registers = n_given
+        free: list[int] = []
+        for call, planned in enumerate(self.calls):
+            if free:
+                registers.append(free.pop())
+            else:
+                registers.append(n_registers)
+                n_registers += 1
+            free += [
+                registers[place]
+                for place in set(planned.inputs)
+                if place >= n_given and last_needed[place] == call and place not in self.outputs
+            ]
+        return registers
+
     def check_columns(self, available: Iterable[str]) -> None:
         """Refuse bars that lack a column.
 

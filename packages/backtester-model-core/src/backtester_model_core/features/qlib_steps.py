@@ -12,6 +12,9 @@ from __future__ import annotations
 from backtester_model_core.features.primitives import NAN, sqrt
 from backtester_model_core.features.steps import State
 
+FLAT = 2e-5
+"""The deviation below which Qlib takes a window for constant, in Corr and Rsquare."""
+
 NEXT = 0  # the slot to overwrite, which is also the oldest value's
 # -- sums over what is there: shifted and made afresh as in our own windows --------------------------------------
 
@@ -31,8 +34,8 @@ def sums_state(n: int) -> State:
     return [0.0] * SUMMED + [NAN] * n
 
 
-def gather(state: State, x: float, n: int) -> None:
-    """Take one value into the window and bring its count and sums up to date."""
+def gather(state: State, x: float, n: int) -> bool:
+    """Take one value into the window and bring its count and sums up to date; tell whether they were made afresh."""
     slot = int(state[NEXT])
     old = state[SUMMED + slot]
     state[SUMMED + slot] = x if x - x == 0.0 else NAN
@@ -58,8 +61,9 @@ def gather(state: State, x: float, n: int) -> None:
         state[TOTAL] = total
         state[SQUARES] = squares
         state[SPREAD] = spread
-    else:
-        gather_afresh(state, n)
+        return False
+    gather_afresh(state, n)
+    return True
 
 
 def gather_afresh(state: State, n: int) -> None:

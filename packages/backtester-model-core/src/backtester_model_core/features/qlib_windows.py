@@ -1,4 +1,4 @@
-"""Qlib's windows that are looked through, value by value: extremes, ranks, regressions, quantiles, pairs.
+"""Qlib's windows that are looked through, value by value: extremes, ranks, regressions, quantiles.
 
 As everywhere under Qlib's names, a window need not be full, and a value that is not finite is missing from it.
 """
@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import math
 
-from backtester_model_core.features.primitives import NAN, sqrt
-from backtester_model_core.features.steps import State
-from backtester_model_core.features.window_steps import insert, quantile_of, remove
+from backtester_model_core.features.primitives import INF, NAN, sqrt
+from backtester_model_core.features.qlib_steps import (
+    COUNT,
+    FLAT,
+    NEXT,
+    SHIFT,
+    SPREAD,
+    SUMMED,
+    TOTAL,
+    gather,
+    sums_state,
+)
+from backtester_model_core.features.steps import State, largest
+from backtester_model_core.features.window_steps import exchange, insert, quantile_of, remove
 
-FLAT = 2e-5
-"""The deviation below which Qlib takes a window for constant, in Corr and Rsquare."""
-
-NEXT = 0  # the slot to overwrite, which is also the oldest value's
 ROWS = 1  # bars taken, up to n
-KEPT = 2  # the first of n values
+KNOWN = 2  # how many values there are
+PLACE = 3  # the age, as kept counts it, of the extreme
+KEPT = 4  # the first of n values
 
 
 def kept_state(n: int) -> State:
@@ -27,15 +36,16 @@ def kept_state(n: int) -> State:
 def keep(state: State, x: float, n: int) -> int:
     """Take one value in place of the oldest; return how many there are."""
     slot = int(state[NEXT])
+    old = state[KEPT + slot]
     state[KEPT + slot] = x if x - x == 0.0 else NAN
     state[NEXT] = float(slot + 1 if slot + 1 < n else 0)
     if state[ROWS] < n:
         state[ROWS] += 1.0
-    count = 0
-    for at in range(KEPT, KEPT + n):
-        if state[at] - state[at] == 0.0:
-            count += 1
-    return count
+    if old - old == 0.0:
+        state[KNOWN] -= 1.0
+    if x - x == 0.0:
+        state[KNOWN] += 1.0
+    return int(state[KNOWN])
 
 
 def kept(state: State, age: int, n: int) -> float:
@@ -70,14 +80,15 @@ def kept_power(state: State, mean: float, scale: float, exponent: int, n: int) -
     return total
 
 
+def reached_state(n: int) -> State:
+    """Return a full window of ``n`` values below all others, which stand for missing ones."""
+    return [float(n), -INF] + [-INF] * n
+
+
 def qlib_max(state: State, x: float, n: int) -> float:
     """Return the largest value there is among the last n."""
-    keep(state, x, n)
-    best = NAN
-    for slot in range(KEPT, KEPT + n):
-        if not state[slot] <= best and state[slot] - state[slot] == 0.0:
-            best = state[slot]
-    return best
+    best = largest(state, x if x - x == 0.0 else -INF, n)
+    return best if best > -INF else NAN
 
 
 def qlib_min(state: State, x: float, n: int) -> float:
@@ -87,18 +98,29 @@ def qlib_min(state: State, x: float, n: int) -> float:
 
 def qlib_idxmax(state: State, x: float, n: int) -> float:
     """Return the place of the largest of the last n values, 1 for the oldest; of a missing one, if there is any."""
-    if keep(state, x, n) == 0:
-        return NAN
+    count = keep(state, x, n)
     rows = int(state[ROWS])
-    best = n - rows
-    for age in range(n - rows, n):
+    best = int(state[PLACE]) - 1
+    if best < n - rows:  # it has left
+        best = look_for_max(state, n - rows, n)
+    else:
+        value = kept(state, best, n)
+        if value - value == 0.0 and not (x - x == 0.0 and x <= value):
+            best = n - 1
+    state[PLACE] = float(best)
+    return best - (n - rows) + 1.0 if count > 0 else NAN
+
+
+def look_for_max(state: State, first: int, n: int) -> int:
+    """Return the age of the first missing value from an age on, or else that of the first of the largest."""
+    best = first
+    for age in range(first, n):
         value = kept(state, age, n)
         if value - value != 0.0:
-            best = age
-            break
+            return age
         if value > kept(state, best, n):
             best = age
-    return best - (n - rows) + 1.0
+    return best
 
 
 def qlib_idxmin(state: State, x: float, n: int) -> float:
@@ -177,61 +199,89 @@ def qlib_wma(state: State, x: float, n: int) -> float:
 # -- regressions on the place in the window ---------------------------------------------------------------------------
 
 
-def kept_slope(state: State, mean: float, count: int, n: int) -> float:
-    """Return the least-squares slope of what is there; NaN for fewer than two."""
-    middle = kept_middle(state, count, n)
-    total = 0.0
-    squares = 0.0
-    for age in range(n):
-        value = kept(state, age, n)
-        if value - value == 0.0:
-            total += (age - middle) * (value - mean)
-            squares += (age - middle) * (age - middle)
-    return total / squares if squares > 0.0 else NAN
+# Sums over what is there, as for Mean and Std, and behind the ring those of places: 0 for the oldest, n - 1 for the
+# latest. From one bar to the next every place is one less, so the sums follow from the last ones.
+
+WEIGHTED = 0  # sum of place times (value - shift)
+PLACES = 1  # sum of places
+PLACES_SQUARED = 2
 
 
-def kept_middle(state: State, count: int, n: int) -> float:
-    """Return the mean place of what is there."""
+def line_state(n: int) -> State:
+    """Return a window of ``n`` missing values with its sums and those of places."""
+    return [*sums_state(n), 0.0, 0.0, 0.0]
+
+
+def follow(state: State, x: float, n: int) -> int:
+    """Take one value into the window and bring all sums up to date; return how many values there are."""
+    line = SUMMED + n
+    if gather(state, x, n):
+        follow_afresh(state, n)
+    else:
+        known = 1.0 if x - x == 0.0 else 0.0
+        away = x - state[SHIFT] if x - x == 0.0 else 0.0
+        before = state[COUNT] - known
+        state[line + WEIGHTED] += n * away - state[TOTAL]
+        state[line + PLACES_SQUARED] += before - 2.0 * state[line + PLACES] + known * (n - 1.0) * (n - 1.0)
+        state[line + PLACES] += known * (n - 1.0) - before
+    return int(state[COUNT])
+
+
+def follow_afresh(state: State, n: int) -> None:
+    """Make the sums of places afresh from the ring."""
+    oldest = int(state[NEXT])
+    weighted = 0.0
     places = 0.0
-    for age in range(n):
-        value = kept(state, age, n)
+    squares = 0.0
+    for slot in range(n):
+        value = state[SUMMED + slot]
         if value - value == 0.0:
-            places += age
-    return places / count
+            place = float(slot - oldest if slot >= oldest else slot - oldest + n)
+            weighted += place * (value - state[SHIFT])
+            places += place
+            squares += place * place
+    state[SUMMED + n + WEIGHTED] = weighted
+    state[SUMMED + n + PLACES] = places
+    state[SUMMED + n + PLACES_SQUARED] = squares
+
+
+def middle_of(state: State, n: int) -> float:
+    """Return the mean place of what is there."""
+    return state[SUMMED + n + PLACES] / state[COUNT]
+
+
+def squares_of(state: State, n: int) -> float:
+    """Return the sum of squared distances from the mean place."""
+    line = SUMMED + n
+    return state[line + PLACES_SQUARED] - state[line + PLACES] * middle_of(state, n)
+
+
+def line_slope(state: State, n: int) -> float:
+    """Return the least-squares slope of what is there, two values or more."""
+    return (state[SUMMED + n + WEIGHTED] - middle_of(state, n) * state[TOTAL]) / squares_of(state, n)
 
 
 def qlib_slope(state: State, x: float, n: int) -> float:
     """Return the least-squares slope, for one bar, of the values there are among the last n, of at least two."""
-    count = keep(state, x, n)
-    return kept_slope(state, kept_mean(state, KEPT, count, n), count, n) if count > 1 else NAN
+    return line_slope(state, n) if follow(state, x, n) > 1 else NAN
 
 
 def qlib_resi(state: State, x: float, n: int) -> float:
     """Return the latest value less its value on the line through those there are among the last n."""
-    count = keep(state, x, n)
+    count = follow(state, x, n)
     if count < 2 or x - x != 0.0:
         return NAN
-    mean = kept_mean(state, KEPT, count, n)
-    return x - mean - kept_slope(state, mean, count, n) * (n - 1 - kept_middle(state, count, n))
+    mean = state[SHIFT] + state[TOTAL] / count
+    return x - mean - line_slope(state, n) * (n - 1 - middle_of(state, n))
 
 
 def qlib_rsquare(state: State, x: float, n: int) -> float:
     """Return the share of variance that a straight line explains; NaN where the deviation is below 2e-5."""
-    count = keep(state, x, n)
-    if count < 2:
+    count = follow(state, x, n)
+    if count < 2 or sqrt(state[SPREAD] / (count - 1)) <= FLAT:
         return NAN
-    mean = kept_mean(state, KEPT, count, n)
-    spread = kept_power(state, mean, 1.0, 2, n)
-    if sqrt(spread / (count - 1)) <= FLAT:
-        return NAN
-    middle = kept_middle(state, count, n)
-    squares = 0.0
-    for age in range(n):
-        value = kept(state, age, n)
-        if value - value == 0.0:
-            squares += (age - middle) * (age - middle)
-    slope = kept_slope(state, mean, count, n)
-    return slope * slope * squares / spread
+    slope = line_slope(state, n)
+    return slope * slope * squares_of(state, n) / state[SPREAD]
 
 
 # -- in order ---------------------------------------------------------------------------------------------------------
@@ -246,101 +296,21 @@ def qlib_quantile(state: State, x: float, n: int, level: float) -> float:
     """Return the quantile at a level of the values there are among the last n, linear between two of them."""
     slot = int(state[NEXT])
     old = state[KEPT + slot]
-    count = int(state[ROWS])  # here of the values that are there
-    if old - old == 0.0:
+    count = int(state[KNOWN])
+    if old - old == 0.0 and x - x == 0.0:
+        exchange(state, old, x, KEPT + n, count)
+    elif old - old == 0.0:
         remove(state, old, KEPT + n, count)
         count -= 1
-    if x - x == 0.0:
+    elif x - x == 0.0:
         insert(state, x, KEPT + n, count)
         count += 1
     state[KEPT + slot] = x if x - x == 0.0 else NAN
     state[NEXT] = float(slot + 1 if slot + 1 < n else 0)
-    state[ROWS] = float(count)
+    state[KNOWN] = float(count)
     return quantile_of(state, level, KEPT + n, count) if count > 0 else NAN
 
 
 def qlib_med(state: State, x: float, n: int) -> float:
     """Return the median of the values there are among the last n."""
     return qlib_quantile(state, x, n, 0.5)
-
-
-# -- pairs ------------------------------------------------------------------------------------------------------------
-
-
-def pairs_state(n: int) -> State:
-    """Return two windows of ``n`` missing values each."""
-    return [0.0] * KEPT + [NAN] * (n + n)
-
-
-def keep_pair(state: State, x: float, y: float, n: int) -> None:
-    """Take one pair in place of the oldest."""
-    slot = int(state[NEXT])
-    state[KEPT + slot] = x if x - x == 0.0 else NAN
-    state[KEPT + n + slot] = y if y - y == 0.0 else NAN
-    state[NEXT] = float(slot + 1 if slot + 1 < n else 0)
-
-
-def is_flat(state: State, first: int, n: int) -> bool:
-    """Tell whether what is there in n slots, two values or more, hardly deviates."""
-    count = 0
-    for slot in range(first, first + n):
-        if state[slot] - state[slot] == 0.0:
-            count += 1
-    if count < 2:
-        return False
-    mean = kept_mean(state, first, count, n)
-    spread = 0.0
-    for slot in range(first, first + n):
-        if state[slot] - state[slot] == 0.0:
-            spread += (state[slot] - mean) * (state[slot] - mean)
-    return sqrt(spread / (count - 1)) <= FLAT
-
-
-def pair_moment(state: State, n: int, correlation: bool) -> float:
-    """Return the sample covariance, or the correlation, of the pairs of which both values are there."""
-    count = 0
-    x_shift = 0.0
-    y_shift = 0.0
-    for slot in range(KEPT, KEPT + n):
-        if state[slot] - state[slot] == 0.0 and state[slot + n] - state[slot + n] == 0.0:
-            count += 1
-            x_shift = state[slot]
-            y_shift = state[slot + n]
-    if count < 2:
-        return NAN
-    x_total = 0.0
-    y_total = 0.0
-    for slot in range(KEPT, KEPT + n):
-        if state[slot] - state[slot] == 0.0 and state[slot + n] - state[slot + n] == 0.0:
-            x_total += state[slot] - x_shift
-            y_total += state[slot + n] - y_shift
-    x_mean = x_shift + x_total / count
-    y_mean = y_shift + y_total / count
-    both = 0.0
-    x_spread = 0.0
-    y_spread = 0.0
-    for slot in range(KEPT, KEPT + n):
-        if state[slot] - state[slot] == 0.0 and state[slot + n] - state[slot + n] == 0.0:
-            x_away = state[slot] - x_mean
-            y_away = state[slot + n] - y_mean
-            both += x_away * y_away
-            x_spread += x_away * x_away
-            y_spread += y_away * y_away
-    if not correlation:
-        return both / (count - 1)
-    scale = sqrt(x_spread) * sqrt(y_spread)
-    return both / scale if scale > 0.0 else NAN
-
-
-def qlib_cov(state: State, x: float, y: float, n: int) -> float:
-    """Return the sample covariance of the pairs there are among the last n, of at least two."""
-    keep_pair(state, x, y, n)
-    return pair_moment(state, n, False)
-
-
-def qlib_corr(state: State, x: float, y: float, n: int) -> float:
-    """Return the correlation of the pairs there are among the last n; NaN where a deviation is below 2e-5."""
-    keep_pair(state, x, y, n)
-    if is_flat(state, KEPT, n) or is_flat(state, KEPT + n, n):
-        return NAN
-    return pair_moment(state, n, True)

@@ -63,7 +63,7 @@ def push(state: State, x: float, n: int) -> bool:
     state[SEEN] = seen + 1.0
     total = state[TOTAL] + (new - old)
     squares = state[SQUARES] + (new - old) * (new + old)
-    spread = squares - total * total / n
+    spread = squares - total * total * (1.0 / n)
     if spread >= SMALL * state[FRESH]:
         state[TOTAL] = total
         state[SQUARES] = squares
@@ -123,10 +123,10 @@ def zscore(state: State, x: float, n: int) -> float:
     """Return the distance from the mean of the last n values in sample deviations; 0 when all are equal."""
     if not push(state, x, n):
         return NAN
-    deviation = sqrt(state[SPREAD] / (n - 1))
+    deviation = sqrt(state[SPREAD] * (1.0 / (n - 1)))
     if deviation == 0.0:
         return 0.0
-    return (x - state[SHIFT] - state[TOTAL] / n) / deviation
+    return (x - state[SHIFT] - state[TOTAL] * (1.0 / n)) / deviation
 
 
 # The ring holds this turn's values, and behind them, for each slot of the turn before, the largest value from
@@ -146,6 +146,11 @@ def rolling_max(state: State, x: float, n: int) -> float:
     if x - x != 0.0:
         state[SEEN] = 0.0
         return NAN
+    return largest(state, x, n)
+
+
+def largest(state: State, x: float, n: int) -> float:
+    """Take one value into the window and return its largest, NaN until it is full."""
     seen = int(state[SEEN])
     slot = seen if seen < n else seen - n
     best = x if slot == 0 or x > state[BEST] else state[BEST]

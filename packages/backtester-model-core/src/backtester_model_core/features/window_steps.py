@@ -190,8 +190,8 @@ def insert(state: State, x: float, first: int, count: int) -> None:
     state[slot] = x
 
 
-def remove(state: State, x: float, first: int, count: int) -> None:
-    """Remove one value, which is there, from ``count`` ordered slots."""
+def find(state: State, x: float, first: int, count: int) -> int:
+    """Return the slot of a value, which is there, among ``count`` ordered slots."""
     low = first
     high = first + count - 1
     while low < high:
@@ -200,8 +200,25 @@ def remove(state: State, x: float, first: int, count: int) -> None:
             low = middle + 1
         else:
             high = middle
-    for slot in range(low, first + count - 1):
+    return low
+
+
+def remove(state: State, x: float, first: int, count: int) -> None:
+    """Remove one value, which is there, from ``count`` ordered slots."""
+    for slot in range(find(state, x, first, count), first + count - 1):
         state[slot] = state[slot + 1]
+
+
+def exchange(state: State, old: float, new: float, first: int, count: int) -> None:
+    """Insert a value in place of one that is there, in ``count`` ordered slots."""
+    slot = find(state, old, first, count)
+    while slot + 1 < first + count and state[slot + 1] < new:
+        state[slot] = state[slot + 1]
+        slot += 1
+    while slot > first and state[slot - 1] > new:
+        state[slot] = state[slot - 1]
+        slot -= 1
+    state[slot] = new
 
 
 def quantile_of(state: State, level: float, first: int, count: int) -> float:
@@ -218,10 +235,10 @@ def quantile_of(state: State, level: float, first: int, count: int) -> float:
 def rolling_quantile(state: State, x: float, n: int, level: float) -> float:
     """Return the quantile of the last n values at a level, linear between two of them."""
     seen = int(state[SEEN])
-    if seen >= n and x - x == 0.0:
-        remove(state, state[HELD + seen - n], HELD + n, n)
-    if x - x == 0.0:
-        insert(state, x, HELD + n, n - 1 if seen >= n else seen)
+    if x - x == 0.0 and seen >= n:
+        exchange(state, state[HELD + seen - n], x, HELD + n, n)
+    elif x - x == 0.0:
+        insert(state, x, HELD + n, seen)
     return quantile_of(state, level, HELD + n, n) if hold(state, x, n) else NAN
 
 
