@@ -20,12 +20,14 @@ PACKAGES = {
     "core": "packages/backtester-model-core",
     "sklearn": "packages/backtester-model-sklearn",
     "scipy": "packages/backtester-model-scipy",
+    "tf": "packages/backtester-model-tf",
     "torch": "packages/backtester-model-torch",
     "cli": "packages/backtester-model-cli",
 }
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
+DEEP = {"tf": f"{PACKAGES['tf']}[cpu]", "torch": PACKAGES["torch"]}  # what takes long to install
 COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["cli"]]
-WORKSPACE = [*COMMAND, PACKAGES["torch"]]
+WORKSPACE = [*COMMAND, *DEEP.values()]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
@@ -78,8 +80,8 @@ def tests(session: nox.Session, part: str) -> None:
     elif part == "scipy":
         # Independent estimates to agree with; the package itself needs neither of them.
         install_packages(session, CORE_TESTS, PACKAGES["scipy"], tools=["pytest-cov", "arch", "statsmodels"])
-    elif part == "torch":
-        install_packages(session, CORE_TESTS, PACKAGES["torch"], tools=["pytest-cov"])
+    elif part in DEEP:
+        install_packages(session, CORE_TESTS, DEEP[part], tools=["pytest-cov"])
     elif part == "cli":
         install_packages(session, *COMMAND)
     else:
@@ -166,7 +168,7 @@ def bench(session: nox.Session) -> None:
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
     named = [name for name in session.posargs if name in scripts]
     arguments = [argument for argument in session.posargs if argument not in scripts]
-    install_packages(session, *PACKAGES.values(), tools=["numba", "TA-Lib"])
+    install_packages(session, *WORKSPACE, tools=["numba", "TA-Lib"])
     for name in named or scripts:
         session.run("python", scripts[name], *arguments, env={"OMP_NUM_THREADS": "1"})
 

@@ -11,6 +11,7 @@ import backtester_model_cli
 import backtester_model_core
 import backtester_model_scipy
 import backtester_model_sklearn
+import backtester_model_tf
 import backtester_model_torch
 from backtester_model_cli.sample_data import sample_bars
 from backtester_model_core.factory import ModelFactory
@@ -25,19 +26,19 @@ def expect(condition: bool, fault: str) -> None:
 
 def main() -> None:
     """Check imports, entry points, the command, and one small run."""
-    packages = (
-        backtester_model_cli,
-        backtester_model_core,
+    adapters = (
         backtester_model_scipy,
         backtester_model_sklearn,
+        backtester_model_tf,
         backtester_model_torch,
     )
+    packages = (backtester_model_cli, backtester_model_core, *adapters)
     for package in packages:
         installed = str(package.__file__).startswith(sysconfig.get_path("purelib"))
         expect(installed, f"{package.__name__} comes from {package.__file__}")
 
     available = [info.name for info in ModelFactory.available()]
-    expect(available == ["pytorch", "scipy", "sklearn"], f"the adapters are {available}")
+    expect(available == ["pytorch", "scipy", "sklearn", "tensorflow"], f"the adapters are {available}")
 
     command = [str(Path(sys.executable).parent / "backtester-model"), "adapters"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout

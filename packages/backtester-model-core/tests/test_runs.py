@@ -20,6 +20,8 @@ from backtester_model_core.runs import (
     digest_of,
     digest_of_code,
     encode_json,
+    logging_into,
+    new_log_folder,
 )
 
 NAN = float("nan")
@@ -536,3 +538,15 @@ def test_a_class_of_a_notebook_or_prompt_can_be_digested():
     )
 
     assert printed == "False\n"
+
+
+def test_each_training_logs_into_a_folder_of_its_own(tmp_path):
+    with logging_into(tmp_path / "logs" / "k"):
+        folders = [new_log_folder() for _ in range(2)]
+
+    assert folders == [tmp_path / "logs" / "k" / name for name in ("001", "002")]
+    assert all(folder.is_dir() for folder in folders)
+
+
+def test_without_a_run_folder_nothing_is_logged():
+    assert new_log_folder() is None

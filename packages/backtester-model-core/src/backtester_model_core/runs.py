@@ -4,6 +4,7 @@
 
     FOLDER/
       entries/<key>/     one immutable folder per finished window: prediction.npz, entry.json, timings.json
+      logs/<key>/001/    what the first training for a window has logged, where an adapter writes logs
       runs/<key>/        one immutable folder per run that was started here: run.json
       signals.parquet …  the results of the run that finished last, each replaced whole
       .tmp-…             what a writer has not finished; removed when that writer is gone
@@ -17,12 +18,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import itertools
 import json
 import math
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,8 @@ ARRAYS = "prediction.npz"
 ENTRY = "entry.json"
 TIMINGS = "timings.json"
 RUN = "run.json"
+
+_LOGS: ContextVar[Path | None] = ContextVar("logs", default=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +178,29 @@ class RunFolder:
             raise RunError(
                 f"{target} cannot be written: {error.strerror or error}. Free the disk or name another folder."
             ) from error
+
+
+@contextmanager
+def logging_into(folder: Path) -> Iterator[None]:
+    """Let trainings write their logs into a folder, each into one of its own."""
+    token = _LOGS.set(folder)
+    try:
+        yield
+    finally:
+        _LOGS.reset(token)
+
+
+def new_log_folder() -> Path | None:
+    """Make a folder for the logs of the training that is under way; ``None`` where there is no run folder."""
+    folder = _LOGS.get()
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder / f"{number:03d}" for number in itertools.count(1)):  # pragma: no branch - it ends
+        with suppress(FileExistsError):
+            place.mkdir()
+            break
+    return place
 
 
 def digest_of(*parts: Any) -> str:

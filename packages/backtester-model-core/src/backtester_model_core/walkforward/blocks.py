@@ -16,7 +16,7 @@ from backtester_model_core.dataset import Dataset
 from backtester_model_core.exceptions import OneClassError, PredictionError, TrainingError
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
-from backtester_model_core.runs import Entry, RunFolder, digest_of
+from backtester_model_core.runs import Entry, RunFolder, digest_of, logging_into
 from backtester_model_core.saving import code_facts
 from backtester_model_core.signals import Reason
 from backtester_model_core.splits import Window
@@ -226,7 +226,8 @@ def serve_or_resume(
     store = RunFolder(folder)
     entry = store.read_entry(key)
     if entry is None:
-        block = serve_window(model, dataset, window, measure_residuals=window.number == 0)
+        with logging_into(store.path / "logs" / key):
+            block = serve_window(model, dataset, window, measure_residuals=window.number == 0)
         store.publish_entry(key, block.to_entry())
         return block
     return Block.from_entry(entry)

@@ -1,0 +1,249 @@
+"""Keras networks as models: built from a configuration, trained by ``fit``, saved as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from backtester_model_core.adapter import HeldBack, SequenceAdapter
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_tf.backend import THREADS_NOTE, own_settings, tf
+from backtester_model_tf.choices import check_choices
+from backtester_model_tf.config import TensorFlowModelConfig
+from backtester_model_tf.layers import check_own
+from backtester_model_tf.model import TensorFlowModel
+from backtester_model_tf.saving import pack_model, unpack_model
+from backtester_model_tf.training import IDLE, Trainer
+from backtester_model_tf.windows import MEASURED_ROWS, Scaling, batches
+
+IMPORTANCE_ROWS = 2000
+IMPORTANCE_SHUFFLES = 3
+
+Rows = tuple[FloatArray, FloatArray | IntArray, IntArray | None]
+"""(features, target, ends), as an adapter is given rows to learn from."""
+
+
+class TensorFlowAdapter(SequenceAdapter[TensorFlowModel]):
+    """Networks of the shared layers, of any of Keras's, and of layers registered in code."""
+
+    config_class: ClassVar[type[ModelConfig]] = TensorFlowModelConfig
+
+    def initialize_model(self, config: ModelConfig) -> TensorFlowModel:
+        """Check every name and argument, and the shapes as far as they are known; layers are built in training."""
+        if not isinstance(config, TensorFlowModelConfig):
+            raise ConfigError(
+                f"Framework 'tensorflow' takes a TensorFlowModelConfig, not a {type(config).__name__}."
+            )
+        with own_settings(seed=0):  # what is built to be checked draws no random numbers of others
+            check_own(config.model_architecture.layers)
+            check_choices(config.training_config, config.model_type)
+        return TensorFlowModel(config)
+
+    def context_rows(self, config: ModelConfig) -> int:
+        """Return how many rows of its symbol before a row its forecast needs."""
+        return config.steps - 1 if isinstance(config, TensorFlowModelConfig) else 0
+
+    def train_model(
+        self,
+        model: TensorFlowModel,
+        features: FloatArray,
+        target: FloatArray | IntArray,
+        *,
+        classes: tuple[float, ...] | None = None,
+        weight: FloatArray | None = None,
+        validation: HeldBack | None = None,
+        seed: int | None = None,
+        ends: IntArray | None = None,
+    ) -> TensorFlowModel:
+        """Build the network and train it on rows, or on the windows that end at some of them.
+
+        Raises:
+            ConfigError: When the shapes of the layers do not meet, or the class weights are not the classes'.
+            TrainingError: When the loss is not finite in the first epoch.
+        """
+        scales = model.config.normalize_features
+        untrained = replace(
+            model,
+            features=Scaling.of(features, ends) if scales else Scaling.none(features.shape[1]),
+            target=Scaling.of(target[:, np.newaxis]) if classes is None else None,
+            classes=classes,
+            seen=None if classes is None else np.isin(np.arange(len(classes)), target),
+        )
+        return _trained(untrained, (features, target, ends), weight, validation, seed)
+
+    def predict(
+        self, model: TensorFlowModel, features: FloatArray, *, ends: IntArray | None = None
+    ) -> FloatArray:
+        """Return values, or probabilities with 0 for a class that no training row had."""
+        return model.forecast(features, ends)
+
+    def uses_validation(self, config: ModelConfig) -> bool:
+        """Say whether the configuration stops early, or watches later rows otherwise."""
+        return isinstance(config, TensorFlowModelConfig) and config.training_config.uses_validation
+
+    def save_model(self, model: TensorFlowModel) -> ModelFiles:
+        """Return the layers as JSON and the weights as npz.
+
+        Raises:
+            ModelError: When the model is not trained.
+        """
+        return pack_model(model)
+
+    def load_model(
+        self,
+        files: ModelFiles,
+        config: ModelConfig,
+        *,
+        n_features: int,
+        classes: tuple[float, ...] | None,
+    ) -> TensorFlowModel:
+        """Build the network of the configuration, and fill in weights of exactly its shapes.
+
+        Raises:
+            ArtifactError: When a file is missing, foreign or inconsistent.
+        """
+        untrained = replace(self.initialize_model(config), classes=classes)
+        return unpack_model(files, untrained, n_features=n_features)
+
+    def training_notes(self, model: TensorFlowModel) -> tuple[str, ...]:
+        """Name the device, and say what could not be done as asked."""
+        return model.notes
+
+    def update_model(
+        self,
+        model: TensorFlowModel,
+        features: FloatArray,
+        target: FloatArray | IntArray,
+        *,
+        weight: FloatArray | None = None,
+        seed: int | None = None,
+        ends: IntArray | None = None,
+    ) -> TensorFlowModel:
+        """Continue a copy for as many epochs as are configured; features and target stay scaled as they were."""
+        if model.seen is not None:
+            model = replace(model, seen=model.seen | np.isin(np.arange(len(model.seen)), target))
+        return _trained(model, (features, target, ends), weight, None, seed)
+
+    def feature_importance(
+        self,
+        model: TensorFlowModel,
+        features: FloatArray,
+        target: FloatArray | IntArray,
+        *,
+        seed: int | None = None,
+        ends: IntArray | None = None,
+    ) -> FloatArray:
+        """Return how much worse shuffling each feature makes the model, or 0 where it does not.
+
+        It is the rise of the mean squared error (of the probabilities, for a classifier) over three seeded shuffles,
+        on at most 2,000 of the rows, evenly spread.
+        """
+        answered = np.arange(len(features)) if ends is None else ends
+        chosen = np.linspace(0, len(answered) - 1, min(len(answered), IMPORTANCE_ROWS)).astype(np.int64)
+        outcome = target[chosen] if model.classes is None else np.eye(len(model.classes))[target[chosen]]
+
+        def error(rows: FloatArray) -> float:
+            forecast = self.predict(model, rows, ends=answered[chosen])
+            return float(np.mean((forecast - outcome) ** 2))
+
+        return _permutation_importance(error, features, np.random.default_rng(seed))
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+
+
+def _trained(
+    model: TensorFlowModel,
+    rows: Rows,
+    weight: FloatArray | None,
+    validation: HeldBack | None,
+    seed: int | None,
+) -> TensorFlowModel:
+    """Train a model from where it stands."""
+    config, training = model.config, model.config.training_config
+    has_later = validation is not None and len(validation[1]) > 0 and training.uses_validation
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    trainer = Trainer(training, config.model_type, is_mixed=training.mixed_precision and has_gpu)
+    key, network = _prepared(model, trainer, seed)
+    counted = training.row_weights(rows[1], classes=model.classes, weight=weight)
+    order = np.random.default_rng(seed) if training.shuffle else None
+    sample = _batches(model, rows, counted, size=training.batch_size, order=order, endless=True)
+    later = _batches(model, validation, None, size=MEASURED_ROWS) if validation and has_later else None
+    notes = trainer.train(network, sample, later)
+    weights = tuple(network.get_weights())
+    IDLE.give(key, network)
+    return replace(
+        model, weights=weights, notes=(*_notes(model, has_gpu=has_gpu, has_later=has_later), *notes)
+    )
+
+
+def _prepared(model: TensorFlowModel, trainer: Trainer, seed: int | None) -> tuple[Hashable, Any]:
+    """Return a network that stands where the model does, ready to train, and the key of its like."""
+    network = model.build(
+        seed=seed,
+        network_class=trainer.network_class,
+        policy="mixed_float16" if trainer.is_mixed else "float32",
+    )
+    described = model.config.model_dump_json(include={"model_architecture", "training_config", "model_type"})
+    key = (described, network.input_shape, network.output_shape, trainer.is_mixed)
+    idle = IDLE.take(key, network)
+    if idle is None:
+        trainer.prepare(network)
+    return key, idle or network
+
+
+def _batches(
+    model: TensorFlowModel,
+    rows: Rows,
+    weight: FloatArray | None,
+    *,
+    size: int,
+    order: np.random.Generator | None = None,
+    endless: bool = False,
+) -> tuple[Any, int]:
+    """Give rows and what came true as the network takes them."""
+    features, target, ends = rows
+    told = target if model.target is None else model.target.apply(target[:, np.newaxis])[:, 0]
+    return batches(
+        model.windows(features, ends), model.scaling, told, weight, size=size, order=order, endless=endless
+    )
+
+
+def _notes(model: TensorFlowModel, *, has_gpu: bool, has_later: bool) -> list[str]:
+    """Say where the training ran and what it did without."""
+    training = model.config.training_config
+    notes = [f"Trained by TensorFlow {tf.__version__} on the {'GPU' if has_gpu else 'CPU'}."]
+    if THREADS_NOTE is not None:
+        notes.append(THREADS_NOTE)
+    if training.uses_validation and not has_later:
+        notes.append("No later rows were held back, so the training did not stop early.")
+    if training.mixed_precision and not has_gpu:
+        notes.append("mixed_precision needs a GPU: on the CPU all is in single precision.")
+    if model.classes is not None and model.seen is not None:
+        missing = [value for value, seen in zip(model.classes, model.seen, strict=True) if not seen]
+        notes += [f"No training row has the class {value:g}: its probability is 0." for value in missing]
+    return notes
+
+
+# -- importance --------------------------------------------------------------------------------------------------
+
+
+def _permutation_importance(
+    error: Callable[[FloatArray], float], features: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """Return the rise of the error as each column is shuffled."""
+    plain = error(features)
+    importance = np.zeros(features.shape[1])
+    for column in range(features.shape[1]):
+        shuffled = features.copy()
+        rises = []
+        for _ in range(IMPORTANCE_SHUFFLES):
+            shuffled[:, column] = rng.permutation(features[:, column])
+            rises.append(error(shuffled) - plain)
+        importance[column] = max(float(np.mean(rises)), 0.0)
+    return importance
