@@ -117,7 +117,7 @@ SEQUENCES: dict[str, Any] = {
 @pytest.mark.parametrize("layers", SEQUENCES.values(), ids=SEQUENCES)
 def test_every_kind_of_sequence_layer_learns_a_sign_of_three_bars_ago(layers: Any) -> None:
     rng = np.random.default_rng(0)
-    features, ends = rng.normal(size=(900, 2)), np.arange(3, 900)
+    features, ends = rng.normal(size=(600, 2)), np.arange(3, 600)
     target = (features[ends - 3, 0] > 0).astype(np.int64)
     config = settings(layers, lookback_period=4, training_config={"epochs": 8, "batch_size": 32})
 
@@ -146,7 +146,7 @@ def test_a_linear_model_of_rows_finds_the_line() -> None:
     ids=str,
 )
 def test_every_loss_of_a_regression_learns_the_line(loss: Any) -> None:
-    model = regression(training_config={"loss": loss, "epochs": 15, "learning_rate": 0.05})
+    model = regression(training_config={"loss": loss, "epochs": 8, "learning_rate": 0.1})
     features, target = synthetic_rows(200, seed=1, model_type="regression")
 
     assert np.corrcoef(ADAPTER.predict(model, features), target)[0, 1] > 0.8
@@ -161,7 +161,7 @@ def test_every_loss_of_a_regression_learns_the_line(loss: Any) -> None:
     ids=str,
 )
 def test_every_loss_of_a_classification_learns_the_line(loss: Any) -> None:
-    model = trained(settings(training_config={"loss": loss, "epochs": 15, "learning_rate": 0.05}))
+    model = trained(settings(training_config={"loss": loss, "epochs": 8, "learning_rate": 0.1}))
     features, target = synthetic_rows(200, seed=1)
 
     assert np.mean(ADAPTER.predict(model, features).argmax(axis=1) == target) > 0.8
