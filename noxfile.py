@@ -174,6 +174,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Change operators, labels and splits one thing at a time: is it noticed? nox -s mutation -- splits."""
+    install_packages(session, CORE_TESTS, tools=["TA-Lib", "numba"])
+    session.run("python", "tools/mutate.py", *session.posargs)
+
+
+@nox.session
 def sample_bars(session: nox.Session) -> None:
     """Make the shipped sample bars again from their source, and fail when a byte differs."""
     install(session, "bokeh_sampledata", "pandas")

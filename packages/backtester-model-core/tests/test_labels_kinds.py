@@ -350,16 +350,29 @@ def test_the_first_touch_decides(bars_after, side, payoff, end):
     assert days([row["settled_at"]]) == [5]
 
 
-def test_a_touch_is_at_the_barrier_not_only_beyond_it():
-    # with 2-bar returns 0.5 and -0.5, sigma = sqrt(0.5); a width of 0.5 / sqrt(0.5) puts barriers at 1.5 and 0.5
-    bars = frame([2.0, 3.0, 1.5, 1.0, 1.0], [2.0, 3.0, 1.5, 1.0, 1.0])
-    width = 0.5 / np.sqrt(0.5)
-    upper = 1.0 * (1.0 + width * np.sqrt(0.5))
-    bars["high"] = [2.0, 3.0, 1.5, upper, 1.0]
+# entry 1; 2-bar returns 0.5 and -0.5 make sigma sqrt(0.5), and a width of 0.5 / sqrt(0.5) barriers at 1.5 and 0.5
+HALF = 0.5 / np.sqrt(0.5)
+UPPER, LOWER = 1.0 + HALF * np.sqrt(0.5), 1.0 - HALF * np.sqrt(0.5)
 
-    found = labelled(bars, "triple_barrier", horizon=1, volatility_window=2, barrier_width=width)
 
-    assert found["target"].iloc[2] == 1.0
+@pytest.mark.parametrize(
+    ("bar", "side"),
+    [
+        ((1.0, UPPER, 1.0, 1.0), 1),
+        ((1.0, 1.0, LOWER, 1.0), -1),
+        ((UPPER, UPPER, 0.4, 1.0), 1),  # opens there, so the rest of the bar does not matter
+        ((LOWER, 1.6, LOWER, 1.0), -1),
+    ],
+)
+def test_a_touch_is_at_the_barrier_not_only_beyond_it(bar, side):
+    opens, highs, lows, closes = np.array([(2.0,) * 4, (3.0,) * 4, (1.5,) * 4, (1.0,) * 4, bar]).T
+    bars = frame(opens, closes, highs=highs, lows=lows)
+
+    found = labelled(
+        bars, "triple_barrier", horizon=2, volatility_window=2, barrier_width=HALF, ambiguous="nan"
+    )
+
+    assert found["target"].iloc[2] == side
 
 
 def test_a_bar_that_touches_both_may_be_left_unlabelled_and_is_counted():
@@ -376,6 +389,8 @@ def test_a_bar_that_touches_both_may_be_left_unlabelled_and_is_counted():
     unknown = compute_label(panel, config("triple_barrier", ambiguous="nan", **settings))
     assert lower.notes == ("1 labels first touched both barriers in one bar: taken as the lower",)
     assert unknown.notes == ("1 labels first touched both barriers in one bar: left without a label",)
+    wide = compute_label(panel, config("triple_barrier", **settings | {"barrier_width": 5.0}))
+    assert wide.notes == ()
 
 
 def test_the_last_rows_have_no_label_even_when_an_early_touch_is_seen():
@@ -472,6 +487,17 @@ def test_the_trend_is_that_of_the_span_with_the_largest_t_value():
         clearest = values[int(np.argmax(np.abs(values)))]
         assert found["target"].iloc[row] == (clearest > 0), row
     assert found["target"].iloc[31:].isna().all()
+
+
+def test_a_t_value_counts_the_two_numbers_of_its_line():
+    closes = [12.0, 10.0, 13.0, 10.0]
+
+    found = labelled(frame(closes, closes), "trend_scanning", horizon=3, trend_min_span=2, **AT_CLOSES)
+
+    # of 12, 10, 13:     b = 0.5,  SSE = 25/6, Sxx = 2; t =  0.5 / sqrt(25/6 / (1 * 2)) =  0.346
+    # of 12, 10, 13, 10: b = -0.3, SSE = 6.3,  Sxx = 5; t = -0.3 / sqrt(6.3 / (2 * 5)) = -0.378
+    # with one degree of freedom more they would be 0.490 and -0.463
+    assert found["target"].iloc[0] == 0
 
 
 def test_a_trend_ends_with_the_longest_span_though_a_short_one_was_chosen():

@@ -81,6 +81,7 @@ def test_attribution_shares_each_bars_return_among_the_labels_over_it():
         (1.0, [1, 1, 1]),
         (0.5, [1 - 0.5 * 3 / 4, 1 - 0.5 * 2 / 4, 1]),
         (0.0, [1 / 4, 2 / 4, 1]),
+        (-0.25, [0, 1 / 3, 1]),  # nothing at 1 of 4, then linear to 1 at 4
         (-0.5, [0, 0, 1]),  # the older half of the gathered uniqueness weighs nothing
     ],
 )

@@ -183,6 +183,12 @@ def test_too_few_sessions_for_one_window_are_refused(size):
         walk(*daily(12), train_size=size, test_size=3)
 
 
+@pytest.mark.parametrize("size", [12, "12D", None])
+def test_no_sessions_at_all_are_refused(size):
+    with pytest.raises(SplitError, match="0 sessions are too few for a first training window"):
+        walk(*daily(0), train_size=size, test_size=3)
+
+
 def test_one_session_to_serve_is_enough():
     assert layout(walk(*daily(12), train_size=11, test_size=3)) == [(10, (0, 9), (11, 11))]
 

@@ -68,7 +68,7 @@ def walk_forward_windows(
     """
     sessions = np.unique(known_at)
     train_size = resolve_train_size(validation, train_test_split=train_test_split, n_sessions=len(sessions))
-    first = _advance(sessions, -1, train_size)
+    first = _advance(sessions, -1, train_size) if len(sessions) else 0
     if first >= len(sessions) - 1:
         raise SplitError(
             f"{len(sessions)} sessions are too few for a first training window of {train_size} and a session to "
@@ -143,8 +143,7 @@ def _advance(sessions: TimeArray, position: int, size: int | str) -> int:
     """Return the last session of a stretch of the given size that begins after ``position``."""
     if isinstance(size, int):
         return position + size
-    start = sessions[min(position + 1, len(sessions) - 1)]
-    stop = start + np.timedelta64(pd.Timedelta(size).value, "ns")
+    stop = sessions[position + 1] + np.timedelta64(pd.Timedelta(size).value, "ns")
     return max(int(np.searchsorted(sessions, stop, side="left")) - 1, position + 1)
 
 
