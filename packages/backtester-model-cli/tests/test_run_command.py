@@ -103,6 +103,25 @@ def test_hourly_bars_are_shown_to_the_minute(invoke, write_config, tmp_path) -> 
     assert "2015-01-05 23:00" in done.stdout  # the 120th bar, at whose close the first window is fitted
 
 
+def test_the_shipped_bars_and_a_configuration_that_repeats_the_run(invoke, write_config, tmp_path) -> None:
+    config = write_config(validation={"train_size": 2000, "test_size": 500})
+    done = invoke("run", config, "--sample", "--symbol", "IBM", "--out", tmp_path / "run", "--quiet")
+
+    again = invoke("run", tmp_path / "run" / "config.json", "--out", tmp_path / "again", "--quiet")
+
+    assert (done.exit_code, again.exit_code) == (0, 0), done.stderr + again.stderr
+    signals = [(tmp_path / name / "signals.csv").read_bytes() for name in ("run", "again")]
+    assert len(signals[0].splitlines()) == 1 + 3270
+    assert signals[0] == signals[1]
+
+
+def test_bars_are_named_once(invoke, write_config, bars_csv, tmp_path) -> None:
+    done = invoke("run", write_config(), "--sample", "--bars", bars_csv, "--out", tmp_path / "run")
+
+    assert done.exit_code == 2
+    assert "--bars or --sample" in done.stderr
+
+
 def test_a_folder_with_a_file_for_each_symbol(invoke, write_config, panel, tmp_path) -> None:
     (tmp_path / "bars").mkdir()
     for symbol, frame in panel.groupby("symbol"):

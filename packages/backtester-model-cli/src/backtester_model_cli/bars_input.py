@@ -12,21 +12,32 @@ if TYPE_CHECKING:
     from backtester_model_core.config import ModelConfig
 
 
-def with_bars(settings: ModelConfig, *, bars: Path | None, symbol: str | None) -> ModelConfig:
+def with_bars(
+    settings: ModelConfig, *, bars: Path | None, symbol: str | None, sample: bool = False
+) -> ModelConfig:
     """Return the configuration with the bars that the options name, so that what is recorded repeats the run.
 
     Args:
         settings: A configuration; its ``data_config`` says where bars are when ``bars`` does not.
         bars: A file, or a folder of files.
         symbol: The one symbol to use.
+        sample: Whether to use the shipped bars.
 
     Raises:
-        typer.BadParameter: When neither the option nor the configuration names bars.
+        typer.BadParameter: When neither an option nor the configuration names bars, or both options do.
     """
     data = settings.data_config
-    if bars is None and data.path is None and data.source == "auto":
-        raise typer.BadParameter("No bars: give --bars, or set data_config.path in the configuration.")
+    if bars is not None and sample:
+        raise typer.BadParameter("Bars twice: give --bars or --sample.")
+    if bars is None and not sample and data.path is None and data.source == "auto":
+        raise typer.BadParameter(
+            "No bars: give --bars or --sample, or set data_config.path in the configuration."
+        )
     changes: dict[str, Any] = {}
+    if sample:
+        from backtester_model_cli.sample_source import SAMPLE
+
+        changes |= {"source": SAMPLE, "path": None}
     if bars is not None:
         changes |= {"source": "auto", "path": str(bars)}
     if symbol is not None:

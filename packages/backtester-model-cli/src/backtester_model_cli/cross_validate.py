@@ -7,13 +7,21 @@ import json
 from backtester_model_cli.bars_input import with_bars
 from backtester_model_cli.console import results_console, write_json
 from backtester_model_cli.exits import one_message
-from backtester_model_cli.options import BarsOption, ConfigArgument, DebugOption, JsonOption, SymbolOption
+from backtester_model_cli.options import (
+    BarsOption,
+    ConfigArgument,
+    DebugOption,
+    JsonOption,
+    SampleOption,
+    SymbolOption,
+)
 from backtester_model_cli.result_tables import frame_table
 
 
 def cross_validate(
     config: ConfigArgument,
     bars: BarsOption = None,
+    sample: SampleOption = False,
     symbol: SymbolOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -28,7 +36,7 @@ def cross_validate(
         from backtester_model_core.runs import encode_json
         from backtester_model_core.sources import DataRetrieval
 
-        settings = with_bars(load_config(config), bars=bars, symbol=symbol)
+        settings = with_bars(load_config(config), bars=bars, symbol=symbol, sample=sample)
         folds = create_model(settings).cross_validate(DataRetrieval(settings.data_config).get_data())
         if as_json:
             write_json(json.loads(encode_json(folds.reset_index().to_dict(orient="records"))))

@@ -18,6 +18,11 @@ BarsOption = Annotated[
     ),
 ]
 
+SampleOption = Annotated[
+    bool,
+    typer.Option("--sample", help="Use the shipped bars: real daily bars of AAPL, FB, GOOG, IBM and MSFT."),
+]
+
 SymbolOption = Annotated[str | None, typer.Option(help="The one symbol to use, of several.")]
 
 

@@ -15,6 +15,7 @@ from backtester_model_cli.options import (
     DebugOption,
     JobsOption,
     JsonOption,
+    SampleOption,
     SymbolOption,
 )
 from backtester_model_cli.progress import window_progress
@@ -36,6 +37,7 @@ def run(
         ),
     ],
     bars: BarsOption = None,
+    sample: SampleOption = False,
     symbol: SymbolOption = None,
     n_jobs: JobsOption = 1,
     as_json: JsonOption = False,
@@ -59,7 +61,7 @@ def run(
         from backtester_model_core.factory import load_config
         from backtester_model_core.sources import DataRetrieval
 
-        settings = with_bars(load_config(config), bars=bars, symbol=symbol)
+        settings = with_bars(load_config(config), bars=bars, symbol=symbol, sample=sample)
         data = DataRetrieval(settings.data_config).get_data()
         skilled = walk_and_report(settings, data, out=out, n_jobs=n_jobs, as_json=as_json, quiet=quiet)
     if require_skill and not skilled:
