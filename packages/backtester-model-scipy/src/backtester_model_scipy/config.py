@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 import pydantic
 
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.config.groups import Name
+from backtester_model_core.config.named import plain_data
 
 DEFAULT_MODEL = {"classification": "logistic", "regression": "ridge"}
 
-MAX_ITEMS = 1000
-MAX_TEXT = 200
-MAX_NESTING = 4
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Return a number, a text, or a list or table of those, with lists as tuples; refuse anything else."""
-    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, str) and len(value) <= MAX_TEXT:
-        return value
-    if isinstance(value, (list, tuple)) and len(value) <= MAX_ITEMS and depth < MAX_NESTING:
-        return tuple(_plain(item, depth + 1) for item in value)
-    if isinstance(value, Mapping) and len(value) <= MAX_ITEMS and depth < MAX_NESTING:
-        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
-    raise ValueError(
-        f"a parameter is a finite number, a text of at most {MAX_TEXT} characters, true, false, or a list or "
-        f"table of those, at most {MAX_ITEMS} long and {MAX_NESTING} deep"
-    )
-
-
-PlainValue: TypeAlias = Annotated[Any, pydantic.BeforeValidator(_plain)]
+PlainValue: TypeAlias = Annotated[Any, plain_data(max_depth=4, has_tables=True)]
 
 
 class SciPyModelConfig(ModelConfig):

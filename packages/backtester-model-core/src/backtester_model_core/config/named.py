@@ -12,24 +12,36 @@ from backtester_model_core.config.groups import Group, Name
 
 MAX_ITEMS = 1000
 MAX_TEXT = 200
-MAX_DEPTH = 2
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Return a number, a text or a list of those, with lists as tuples; refuse anything else.
+def plain_data(*, max_depth: int, has_tables: bool = False) -> pydantic.BeforeValidator:
+    """Let a number, a text or a list of those through, with lists as tuples; refuse anything else.
 
     Infinity and NaN are refused because JSON, in which configurations are recorded, does not have them.
+
+    Args:
+        max_depth: How deep lists may be nested.
+        has_tables: Whether tables of those go through, too.
     """
-    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, str) and len(value) <= MAX_TEXT:
-        return value
-    if isinstance(value, (list, tuple)) and len(value) <= MAX_ITEMS and depth < MAX_DEPTH:
-        return tuple(_plain(item, depth + 1) for item in value)
-    raise ValueError(
-        f"a parameter is a finite number, a text of at most {MAX_TEXT} characters, true, false, or a list of "
-        f"those, at most {MAX_ITEMS} long and {MAX_DEPTH} deep"
-    )
+    held = "list or table" if has_tables else "list"
+
+    def check(value: Any, depth: int = 0) -> Any:
+        if value is None or isinstance(value, (bool, int)):
+            return value
+        if isinstance(value, float) and math.isfinite(value):
+            return value
+        if isinstance(value, str) and len(value) <= MAX_TEXT:
+            return value
+        if depth < max_depth and isinstance(value, (list, tuple)) and len(value) <= MAX_ITEMS:
+            return tuple(check(item, depth + 1) for item in value)
+        if depth < max_depth and has_tables and isinstance(value, Mapping) and len(value) <= MAX_ITEMS:
+            return {str(key): check(item, depth + 1) for key, item in value.items()}
+        raise ValueError(
+            f"a parameter is a finite number, a text of at most {MAX_TEXT} characters, true, false, or a {held} of "
+            f"those, at most {MAX_ITEMS} long and {max_depth} deep"
+        )
+
+    return pydantic.BeforeValidator(check)
 
 
 def name_as_table(value: Any) -> Any:
@@ -37,7 +49,7 @@ def name_as_table(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-PlainValue: TypeAlias = Annotated[Any, pydantic.BeforeValidator(_plain)]
+PlainValue: TypeAlias = Annotated[Any, plain_data(max_depth=2)]
 
 
 class Named(Group):
