@@ -313,13 +313,16 @@ KILLS = """
 
 # -- many writers, and readers among them ---------------------------------------------------------------------------
 
+N_EACH = 200
+"""Versions that each of four writers publishes."""
+
 WRITER = """
     import sys
     from backtester_model_core.artifacts import VersionFolder
 
     versions = VersionFolder(sys.argv[1])
     artifact = versions.read(1)
-    numbers = [versions.publish(artifact) for _ in range(50)]
+    numbers = [versions.publish(artifact) for _ in range(int(sys.argv[2]))]
     versions.promote(numbers[-1])
     print(*numbers)
 """
@@ -328,7 +331,7 @@ READER = """
     from backtester_model_core.artifacts import VersionFolder
 
     versions, read, n_reads = VersionFolder(sys.argv[1]), 0, 0
-    while read < 201:
+    while read < 1 + 4 * int(sys.argv[2]):
         found = versions.versions()
         versions.read()
         for number in found[read:]:
@@ -339,20 +342,22 @@ READER = """
 """
 
 
-def test_four_writers_lose_none_of_two_hundred_versions_and_a_reader_sees_no_half(tmp_path):
+def test_four_writers_of_two_hundred_versions_each_lose_none_and_a_reader_sees_no_half(tmp_path):
     model().save(tmp_path)
     programs = [READER, WRITER, WRITER, WRITER, WRITER]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", textwrap.dedent(program), str(tmp_path), str(N_EACH)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for program in programs
     ]
-    reads, *written = [process.communicate(timeout=120)[0] for process in processes]
+    reads, *written = [process.communicate(timeout=300)[0] for process in processes]
     numbers = [int(number) for line in written for number in line.split()]
 
     assert [process.returncode for process in processes] == [0] * 5
-    assert sorted(numbers) == list(range(2, 202))
-    assert VersionFolder(tmp_path).versions() == tuple(range(1, 202))
+    assert sorted(numbers) == list(range(2, 2 + 4 * N_EACH))
+    assert VersionFolder(tmp_path).versions() == tuple(range(1, 2 + 4 * N_EACH))
     assert VersionFolder(tmp_path).current() in {int(line.split()[-1]) for line in written}
     assert int(reads) > 1  # or it never looked while they wrote
