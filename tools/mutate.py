@@ -25,9 +25,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mutants import Mutant, mutants_of
 
@@ -78,6 +80,15 @@ settings.load_profile("mutation")
 """
 
 
+class Count(NamedTuple):
+    """How many mutants of a module there are, were tried, and were killed."""
+
+    module: str
+    mutants: int
+    tried: int
+    killed: int
+
+
 class Bench:
     """Copies of the package, one for each job, on which tests run."""
 
@@ -89,8 +100,8 @@ class Bench:
             (copy / "mutation_profile.py").write_text(PLUGIN)
             self._copies.put(copy)
 
-    def passes(self, room: Room, mutant: Mutant | None = None, *, timeout: float | None = None) -> bool:
-        """Tell whether a room's tests all pass in time, on a copy with a mutant in it or on one without."""
+    def failure(self, room: Room, mutant: Mutant | None = None, *, timeout: float | None = None) -> str:
+        """Return what the first failure of a room's tests says, on a copy with a mutant in it or on one without."""
         copy = self._copies.get()
         module = copy / PACKAGE / (room.modules[0] if mutant is None else mutant.module)
         original = module.read_text()
@@ -109,8 +120,8 @@ def replace(module: Path, source: str) -> None:
         compiled.unlink()
 
 
-def run_tests(room: Room, copy: Path, timeout: float | None) -> bool:
-    """Run a room's tests on a copy of the package until the first that fails; tell whether none did, in time."""
+def run_tests(room: Room, copy: Path, timeout: float | None) -> str:
+    """Run a room's tests on a copy of the package until the first failure, and return what it says; else nothing."""
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "mutation_profile"]
     path = os.pathsep.join([str(copy), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {
@@ -125,38 +136,37 @@ def run_tests(room: Room, copy: Path, timeout: float | None) -> bool:
             command, cwd=ROOT, env=environment, timeout=timeout, capture_output=True, check=False
         )
     except subprocess.TimeoutExpired:
-        return False
-    return run.returncode == 0
+        return f"not done after {timeout:.0f} s"
+    return (run.stdout + run.stderr).decode() if run.returncode else ""
 
 
-def judge(bench: Bench, room: Room, asked: argparse.Namespace) -> list[str]:
-    """Run a room's tests on its mutants, print the survivors, and return a row of the table for each module."""
+def judge(bench: Bench, room: Room, asked: argparse.Namespace) -> list[Count]:
+    """Run a room's tests on its mutants, print the survivors, and count them for each module."""
     sources = {module: (CORE / "src" / PACKAGE / module).read_text() for module in room.modules}
     mutants = {module: mutants_of(module, source) for module, source in sources.items()}
     sampled = {module: sample(of, asked) for module, of in mutants.items()}
+    if not any(sampled.values()):
+        return []
     began = time.monotonic()
-    if not bench.passes(room):
-        raise SystemExit("The tests fail without any mutant: pytest " + " ".join(room.tests))
+    if failure := bench.failure(room):
+        raise SystemExit(f"{failure}\nThe tests fail without any mutant.")
     timeout = 5 * (time.monotonic() - began) + 10
     survivors: list[Mutant] = []
     with ThreadPoolExecutor(asked.jobs) as pool:
         chosen = [mutant for of in sampled.values() for mutant in of]
-        runs = {pool.submit(bench.passes, room, mutant, timeout=timeout): mutant for mutant in chosen}
+        runs = {pool.submit(bench.failure, room, mutant, timeout=timeout): mutant for mutant in chosen}
         for number, run in enumerate(as_completed(runs), start=1):
-            mutant = runs[run]
-            print(
-                f"{number}/{len(runs)} {mutant.name} {'survives' if run.result() else 'killed'}", flush=True
-            )
-            if run.result():
+            mutant, outcome = runs[run], "killed" if run.result() else "survives"
+            print(f"{number}/{len(runs)} {mutant.name} {outcome}", flush=True)
+            if outcome == "survives":
                 survivors.append(mutant)
                 print(mutant.diff(sources[mutant.module]), flush=True)
-    rows = []
-    for module, of in sampled.items():
-        survived = sum(mutant.module == module for mutant in survivors)
-        rows.append(
-            f"| `{module}` | {len(mutants[module])} | {len(of)} | {len(of) - survived} | {survived} |"
-        )
-    return rows
+    survived = Counter(mutant.module for mutant in survivors)
+    return [
+        Count(module, len(mutants[module]), len(of), len(of) - survived[module])
+        for module, of in sampled.items()
+        if of
+    ]
 
 
 def sample(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
@@ -165,6 +175,15 @@ def sample(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
         return [mutant for mutant in mutants if mutant.name in asked.only]
     chooser = random.Random(f"{mutants[0].module} {asked.seed}")
     return chooser.sample(mutants, min(asked.sample, len(mutants)))
+
+
+def print_table(counts: list[Count]) -> None:
+    """Print how many mutants of each module were killed, and of all together."""
+    _, *columns = zip(*counts, strict=True)
+    everything = Count("together", *map(sum, columns))
+    print("\n| module | mutants | tried | killed | |\n|---|---:|---:|---:|---:|")
+    for count in [*counts, everything]:
+        print("|", " | ".join(map(str, count)), f"| {count.killed / count.tried:.0%} |")
 
 
 def main() -> None:
@@ -180,13 +199,14 @@ def main() -> None:
     asked = parser.parse_args()
     if unknown := set(asked.rooms).difference(ROOMS):
         parser.error(f"no such room: {', '.join(sorted(unknown))}")
-    rows: list[str] = []
+    counts: list[Count] = []
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         bench = Bench(Path(folder), jobs=asked.jobs)
         for name in asked.rooms or ROOMS:
-            rows += judge(bench, ROOMS[name], asked)
-    print("\n| module | mutants | sampled | killed | survived |\n|---|---:|---:|---:|---:|")
-    print("\n".join(rows))
+            counts += judge(bench, ROOMS[name], asked)
+    if not counts:
+        parser.error(f"no such mutant: {', '.join(asked.only)}")
+    print_table(counts)
 
 
 if __name__ == "__main__":

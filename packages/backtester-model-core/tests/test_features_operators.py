@@ -194,6 +194,11 @@ def test_the_function_for_whole_columns_equals_the_step_in_every_bit(
         # then a third of the way: 3 + (9 - 3) / 3, 5 + (2 - 5) / 3
         ("wilder", 3, [1, 2, 6, 9, 2], [NAN, NAN, 3, 5, 4]),
         ("ema", 1, [1, 2, 6], [1, 2, 6]),
+        # 1, 2, 4 moves 3 by steps of 3 in all, so the weight is the fastest, 2/3: 2 + (2/3)^2 (4 - 2)
+        # 2, 4, 3 moves 1 by steps of 3, a third of the way from 2/31 to 2/3, which is 74/279
+        ("kama", 2, [1, 2, 4, 3], [NAN, NAN, 26 / 9, 26 / 9 + (74 / 279) ** 2 * (3 - 26 / 9)]),
+        # it begins anew after a hole, from the value before its first
+        ("kama", 2, [1, 2, 4, NAN, 5, 7, 6], [*[NAN] * 2, 26 / 9, *[NAN] * 3, 7 - (74 / 279) ** 2]),
     ],
 )
 def test_values_worked_out_by_hand(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from backtester_model_core.features import OPERATORS
 
 N_ROWS = 160
+NAN = np.nan
 WINDOWS = [4, 5, 20, 61]
 
 
@@ -251,17 +253,55 @@ def test_a_pair_of_qlib_is_what_pandas_makes_of_its_definition(
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-8)
 
 
-def test_sums_of_qlib_keep_their_digits_after_a_spike_and_at_a_high_level() -> None:
+DIGITS: dict[str, Callable[[np.ndarray], float]] = {
+    "Std": lambda x: float(np.std(x, ddof=1)),
+    "Slope": lambda x: line(x)[0],
+    "Rsquare": lambda x: float(np.corrcoef(np.arange(len(x)), x)[0, 1] ** 2),
+}
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_sums_of_qlib_keep_their_digits_after_a_spike_and_at_a_high_level(name: str) -> None:
     values = 1e6 + np.random.default_rng(13).uniform(-1e-3, 1e-3, 200)
     values[50] = 1e12
 
-    actual = run("Std", [values], 20)
+    actual = run(name, [values], 20)
 
-    expected = [np.std(values[row - 19 : row + 1], ddof=1) for row in range(75, 200)]
-    np.testing.assert_allclose(actual[75:], expected, rtol=1e-9)
+    expected = [DIGITS[name](values[row - 19 : row + 1] - 1e6) for row in range(75, 200)]
+    np.testing.assert_allclose(actual[75:], expected, rtol=1e-9, atol=1e-12)
 
 
-NAN = np.nan
+@pytest.mark.parametrize(("name", "of"), [("Cov", np.cov), ("Corr", np.corrcoef)])
+def test_sums_of_pairs_keep_their_digits_after_a_spike_and_at_a_high_level(
+    name: str, of: Callable[..., np.ndarray]
+) -> None:
+    x, y = 1e6 + np.random.default_rng(14).uniform(-1e-3, 1e-3, (2, 200))
+    x[[30, 127]] = y[[55, 91]] = 1e12, 1e6 + 1e3
+    x[100] = y[120] = NAN
+
+    actual = run(name, [x, y], 20)
+
+    there = np.isfinite(x) & np.isfinite(y)
+    ends = [
+        row for row in range(19, 200) if not any((one[row - 19 : row + 1] > 1e6 + 1).any() for one in (x, y))
+    ]
+    windows = [np.flatnonzero(there[row - 19 : row + 1]) + row - 19 for row in ends]
+    expected = [of(x[rows] - 1e6, y[rows] - 1e6)[0, 1] for rows in windows]
+    np.testing.assert_allclose(actual[ends], expected, rtol=1e-7, atol=1e-15)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("lone", "expected"), [(1.0, NAN), (5.0, -math.sqrt(3 / 7))])
+def test_a_value_without_a_partner_has_its_say_whether_its_side_deviates(
+    lone: float, expected: float, swapped: bool
+) -> None:
+    # deviations of the pairs: 0, 1, -1 (times 1e-5, below Qlib's 2e-5) and -4/3, -1/3, 5/3; products sum to -2,
+    # squares to 2 and 42/9, so their correlation is -2 / sqrt(2 * 42/9)
+    x, y = np.array([1.0, 1.00001, 0.99999, lone]), np.array([1.0, 2.0, 4.0, NAN])
+
+    actual = run("Corr", [y, x] if swapped else [x, y], 4)
+
+    assert actual[2:].tolist() == pytest.approx([NAN, expected], rel=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,14 @@ def test_a_label_of_another_symbol_is_purged_by_its_own_end():
     assert list(second.train_rows) == list(range(8))
 
 
+def test_a_label_that_is_known_with_its_row_trains_at_once():
+    known_at = day(np.arange(6))
+
+    first, _ = walk(known_at, known_at, train_size=3, test_size=2)
+
+    assert list(first.train_rows) == [0, 1, 2]
+
+
 def test_rows_without_a_label_are_served_but_never_trained_on():
     known_at, ends = daily(10)
     ends[[1, 6]] = NEVER
@@ -432,6 +440,10 @@ def test_folds_purged_by_a_fixed_number_are_found_by_the_same_check():
 
 
 # -- folds and tails, by hand ---------------------------------------------------------------------------------------
+
+
+def test_five_folds_without_an_embargo_are_the_default():
+    assert PurgedKFold() == PurgedKFold(n_folds=5, embargo=0)
 
 
 def test_folds_are_contiguous_and_train_on_both_sides():

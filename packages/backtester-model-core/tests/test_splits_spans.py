@@ -121,7 +121,7 @@ def test_rows_of_differing_number_are_refused():
 
 def test_a_row_that_is_never_known_is_refused():
     known_at = days(0, 1, 2)
-    known_at[1] = NOT_YET
+    known_at[[1, 2]] = NOT_YET  # the first is named
 
     with pytest.raises(SplitError, match="Row 1 has no known_at"):
         LabelSpans.of(known_at, days(1, 2, 3))
@@ -129,7 +129,7 @@ def test_a_row_that_is_never_known_is_refused():
 
 def test_a_label_that_ends_before_its_row_is_refused():
     with pytest.raises(SplitError, match=r"label of row 2, known at 2024-01-03.*ends before, at 2024-01-02"):
-        spans_of((0, 1, 2), (1, 1, 1))
+        spans_of((0, 1, 2, 3), (1, 1, 1, 1))  # the first is named
 
 
 @pytest.mark.parametrize("splitter", [PurgedKFold, CombinatorialPurgedCV])
