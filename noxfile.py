@@ -55,8 +55,12 @@ def install_packages(
 
 
 def run_pytest(session: nox.Session, *arguments: str) -> None:
-    """Run pytest with one OpenMP thread, as several on few cores only wait for each other."""
-    session.run("pytest", *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    """Run pytest with one OpenMP thread, as several on few cores only wait for each other.
+
+    What was covered is kept with the session's environment, so that sessions may run at the same time.
+    """
+    covered = str(Path(session.virtualenv.location).resolve() / "coverage")
+    session.run("pytest", *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1", "COVERAGE_FILE": covered})
 
 
 @nox.session

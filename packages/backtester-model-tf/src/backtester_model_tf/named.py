@@ -13,6 +13,7 @@ REFUSALS = (
     ValueError,
     TypeError,
     AttributeError,
+    ImportError,
     LookupError,
     RuntimeError,
     AssertionError,
