@@ -60,7 +60,9 @@ def run_pytest(session: nox.Session, *arguments: str) -> None:
     What was covered is kept with the session's environment, so that sessions may run at the same time.
     """
     covered = str(Path(session.virtualenv.location).resolve() / "coverage")
-    session.run("pytest", *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1", "COVERAGE_FILE": covered})
+    session.run(
+        "pytest", *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1", "COVERAGE_FILE": covered}
+    )
 
 
 @nox.session
