@@ -57,11 +57,17 @@ def install_packages(
 def run_pytest(session: nox.Session, *arguments: str) -> None:
     """Run pytest with one OpenMP thread, as several on few cores only wait for each other.
 
-    What was covered is kept with the session's environment, so that sessions may run at the same time.
+    As a module it finds the tests' own adapters in worker processes too. What was covered is kept with the
+    session's environment, so that sessions may run at the same time.
     """
     covered = str(Path(session.virtualenv.location).resolve() / "coverage")
     session.run(
-        "pytest", *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1", "COVERAGE_FILE": covered}
+        "python",
+        "-m",
+        "pytest",
+        *arguments,
+        *session.posargs,
+        env={"OMP_NUM_THREADS": "1", "COVERAGE_FILE": covered},
     )
 
 

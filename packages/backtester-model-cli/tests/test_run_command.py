@@ -355,7 +355,7 @@ def test_require_skill_ends_with_zero_when_it_is_shown(invoke, write_config, tmp
         (["run", "{config}", "--bars", "{bad}", "--out", "{out}"], "high_below_low"),
         (["run", "{config}", "--bars", "nowhere.csv", "--out", "{out}"], "nowhere.csv: no such file"),
         (["run", "{wrong}", "--bars", "{bad}", "--out", "{out}"], "Did you mean 'confidence_threshold'?"),
-        (["run", "{torch}", "--bars", "{bad}", "--out", "{out}"], "pip install backtester-model-torch"),
+        (["run", "{jax}", "--bars", "{bad}", "--out", "{out}"], "pip install backtester-model-jax"),
         (["run", "{config}", "--bars", "{good}", "--out", "{good}"], "cannot be a run folder"),
     ],
     ids=["bad bars", "no file", "bad configuration", "no adapter", "no folder"],
@@ -369,7 +369,7 @@ def test_our_own_error_is_one_message_and_code_one(
     places = {
         "config": write_config(),
         "wrong": write_config("wrong.json", confidence_treshold=0.7),
-        "torch": write_config("torch.json", framework="pytorch"),
+        "jax": write_config("jax.json", framework="jax"),
         "bad": tmp_path / "bad.csv",
         "good": bars_csv,
         "out": tmp_path / "run",

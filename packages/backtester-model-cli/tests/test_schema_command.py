@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+from backtester_model_core.factory import ModelFactory
+
 
 def test_a_schema_has_the_fields_of_every_model_and_those_of_the_framework(invoke) -> None:
     done = invoke("schema", "sklearn")
@@ -20,11 +22,12 @@ def test_every_field_of_a_schema_is_described(invoke) -> None:
 
 
 def test_an_unknown_framework_is_refused_with_what_is_installed(invoke) -> None:
-    done = invoke("schema", "pytorch")
+    installed = ", ".join(info.name for info in ModelFactory.available())
+
+    done = invoke("schema", "jax")
 
     assert done.exit_code == 1
     assert done.stdout == ""
     assert done.stderr == (
-        "Error: No adapter for framework 'pytorch'; installed: sklearn. "
-        "Try: pip install backtester-model-torch\n"
+        f"Error: No adapter for framework 'jax'; installed: {installed}. Try: pip install backtester-model-jax\n"
     )

@@ -80,8 +80,16 @@ def _tell(honest: Path, hostile: list[Path]) -> dict[str, Any]:
         answers.append(answer)
         events.append(list(seen))
         seen.clear()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"answers": answers, "events": events, "peak_bytes": peak}
+    return {"answers": answers, "events": events, "peak_bytes": _peak_bytes()}
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this program has held; what the process held before it ran does not count."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def _is_harmless(folder: str, path: Any, _: Any, flags: int) -> bool:
