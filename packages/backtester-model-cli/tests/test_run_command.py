@@ -355,7 +355,10 @@ def test_require_skill_ends_with_zero_when_it_is_shown(invoke, write_config, tmp
         (["run", "{config}", "--bars", "{bad}", "--out", "{out}"], "high_below_low"),
         (["run", "{config}", "--bars", "nowhere.csv", "--out", "{out}"], "nowhere.csv: no such file"),
         (["run", "{wrong}", "--bars", "{bad}", "--out", "{out}"], "Did you mean 'confidence_threshold'?"),
-        (["run", "{jax}", "--bars", "{bad}", "--out", "{out}"], "pip install backtester-model-jax"),
+        (
+            ["run", "{jax}", "--bars", "{bad}", "--out", "{out}"],
+            "No adapter for framework 'jax'; installed: ",
+        ),
         (["run", "{config}", "--bars", "{good}", "--out", "{good}"], "cannot be a run folder"),
     ],
     ids=["bad bars", "no file", "bad configuration", "no adapter", "no folder"],
