@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from backtester_model_core.scaling import Scaling
 from backtester_model_core.typing import FloatArray, IntArray
 from backtester_model_tf import TensorFlowModelConfig
 from backtester_model_tf.adapter import TensorFlowAdapter
 from backtester_model_tf.backend import keras, tf
 from backtester_model_tf.layers import build_network
 from backtester_model_tf.training import Trainer
-from backtester_model_tf.windows import Scaling, Windows, batches
+from backtester_model_tf.windows import Windows, batches
 
 N_ROWS, N_FEATURES, STEPS = 12_000, 20, 60
 N_SYMBOLS, N_BARS = 500, 2520

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backtester_model_core.catalog import CORE, Catalog
+from backtester_model_core.catalog import CORE, Catalog, registering
 from backtester_model_core.exceptions import ConfigError, DuplicatePluginError
 
 
@@ -93,3 +93,22 @@ def test_a_catalog_alone_needs_nobody(monkeypatch):
 
     with pytest.raises(ConfigError, match="Unknown colour"):
         Catalog("colour")["sky"]
+
+
+def test_a_decorator_adds_what_it_stands_before_and_says_where_it_is_from():
+    losses = Catalog("loss")
+
+    @registering(losses, "lopsided")
+    def lopsided(output, target):
+        return output - target
+
+    assert losses["lopsided"] is lopsided
+    assert losses.source("lopsided").endswith(f"{lopsided.__module__}:{lopsided.__qualname__}")
+
+
+def test_a_decorator_refuses_a_name_that_is_taken():
+    losses = Catalog("loss")
+    registering(losses, "lopsided")(min)
+
+    with pytest.raises(DuplicatePluginError, match="'lopsided' is claimed by builtins:min and builtins:max"):
+        registering(losses, "lopsided")(max)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backtester_model_core.config import ModelArchitecture, NetworkModelConfig, TrainingConfig, parse_config
 from backtester_model_core.config.training import CosineSchedule, ExponentialSchedule, StepSchedule
-from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.exceptions import ConfigError, ModelError
 
 LSTM_AND_DENSE = [
     {"type": "lstm", "units": 32, "dropout": 0.1},
@@ -496,3 +496,27 @@ def test_an_architecture_needs_no_model_around_it():
 
     assert stack.takes_sequences
     assert stack.placed((12, 8))[-1].gives == (16,)
+
+
+# -- windows ----------------------------------------------------------------------------------------------------------
+
+
+def test_rows_one_by_one_need_no_ends():
+    assert network({"type": "dense", "units": 4}).window_rows(None) is None
+
+
+def test_windows_are_as_long_as_the_look_back():
+    config = network(*LSTM_AND_DENSE, lookback_period=12)
+
+    assert config.window_rows(np.array([11, 12])) == 12
+
+
+def test_a_window_of_one_row_ends_at_every_row():
+    assert network(*LSTM_AND_DENSE, lookback_period=1).window_rows(None) == 1
+
+
+def test_windows_that_nobody_says_the_ends_of_are_refused():
+    config = network(*LSTM_AND_DENSE, lookback_period=12)
+
+    with pytest.raises(ModelError, match="takes windows of 12 rows, so it must be told where they end"):
+        config.window_rows(None)

@@ -14,7 +14,6 @@ from backtester_model_core.evaluation import (
     classification_metrics,
     decision_turnover,
     information_coefficients,
-    live_accuracy,
     regression_metrics,
     signal_metrics,
 )
@@ -192,29 +191,6 @@ def test_constant_forecast_has_no_correlation():
 def test_instants_given_as_floats_are_refused():
     with pytest.raises(EvaluationError, match="datetime64 or integers, not float64"):
         information_coefficients([1.0], forecast=[1.0], decision_time=[1.0])
-
-
-def test_live_accuracy_sees_only_labels_that_have_ended():
-    days = np.array(["2024-01-02", "2024-01-03", "2024-01-04", "NaT"], dtype="datetime64[D]")
-    look = np.datetime64("2024-01-03")
-
-    seen = live_accuracy([1, 0, 1, 1], predicted=[1, 1, 1, 1], label_end=days, at=look)
-    rewritten = live_accuracy([1, 0, 0, 0], predicted=[1, 1, 1, 1], label_end=days, at=look)
-
-    assert seen == rewritten == (0.5, 2)
-
-
-def test_live_accuracy_counts_the_latest_known_rows():
-    found = live_accuracy([1, 0, 1, 1], predicted=[0, 0, 1, 0], label_end=[3, 4, 5, 9], at=5, last=2)
-
-    assert found == (1.0, 2)
-
-
-def test_live_accuracy_before_any_label_is_unknown():
-    accuracy, n = live_accuracy([1.0], predicted=[1.0], label_end=[7], at=6)
-
-    assert isnan(accuracy)
-    assert n == 0
 
 
 def test_signal_metrics_equal_hand_arithmetic():

@@ -9,8 +9,13 @@ import pytest
 
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.factory import create_model, load_config
-from backtester_model_core.testing import random_bars, random_panel
-from backtester_model_core.testing.checks import find_fit_leaks, find_walk_forward_leaks, fit_model
+from backtester_model_core.testing import (
+    find_fit_leaks,
+    find_walk_forward_leaks,
+    fit_model,
+    random_bars,
+    random_panel,
+)
 from backtester_model_core.walkforward import walk_forward
 
 

@@ -1,4 +1,4 @@
-"""Windows: the rows they are made of, without a copy of them all, and the statistics that scale them."""
+"""Windows: the rows they are made of, without a copy of them all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import itertools
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtester_model_tf.windows import Scaling, Windows, batches
+from backtester_model_core.scaling import Scaling
+from backtester_model_tf.windows import Windows, batches
 
 ROWS = np.arange(40.0).reshape(20, 2)
 
@@ -64,21 +64,3 @@ def test_a_batch_of_answers_is_filled_up_with_the_last_input() -> None:
     batch = windows.batch(0, 4)
 
     assert batch[:, -1, 0].tolist() == [10, 18, 18, 18]
-
-
-def test_a_scaling_is_that_of_the_rows_it_is_measured_on() -> None:
-    columns = np.array([[1.0, 5.0], [3.0, 5.0], [100.0, 7.0]])
-
-    scaling = Scaling.of(columns, np.array([0, 1]))
-
-    assert (scaling.centre.tolist(), scaling.width.tolist()) == ([2, 5], [1, 1])
-    assert scaling.apply(columns).tolist() == [[-1, 0], [1, 0], [98, 2]]
-
-
-def test_a_scaling_of_many_rows_is_that_of_numpy() -> None:
-    columns = np.random.default_rng(0).normal(3.0, 2.0, size=(150_000, 2))
-
-    scaling = Scaling.of(columns)
-
-    assert scaling.centre == pytest.approx(columns.mean(axis=0), rel=1e-12)
-    assert scaling.width == pytest.approx(columns.std(axis=0), rel=1e-12)

@@ -19,7 +19,7 @@ from backtester_model_torch import (
 from backtester_model_torch.choices import build_loss, build_optimizer, build_schedule, pinball_loss
 from backtester_model_torch.registered import CALLBACKS, LOSSES, OPTIMIZERS
 from backtester_model_torch.training import Callback, Sample, Trainer
-from backtester_model_torch.windows import Inputs, Scaling
+from backtester_model_torch.windows import Inputs
 
 CPU = torch.device("cpu")
 
@@ -407,16 +407,3 @@ def test_windows_are_views_of_the_rows():
 
     assert inputs.windows.data_ptr() == rows.data_ptr()
     assert torch.equal(inputs.batch(torch.tensor([1, 0])), torch.stack([rows[6:10], rows[0:4]]))
-
-
-def test_scaling_goes_by_the_rows_that_are_learned_from(monkeypatch):
-    monkeypatch.setattr("backtester_model_torch.windows.CHUNK", 3)
-    rows = np.random.default_rng(0).normal(size=(20, 3))
-    rows[:, 2] = 7.0
-    learned = np.arange(5, 20)
-
-    scaling = Scaling.of(rows, learned)
-
-    assert scaling.centre == pytest.approx(rows[5:].mean(axis=0))
-    assert scaling.width == pytest.approx([*rows[5:, :2].std(axis=0), 1.0])
-    assert scaling.apply(rows).numpy() == pytest.approx((rows - scaling.centre) / scaling.width, abs=1e-6)

@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.exceptions import ModelError
+from backtester_model_core.exceptions import ConfigError, ModelError
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 
 NativeT = TypeVar("NativeT")
+ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
 API_LEVEL = 1
 """The adapter interface that this core speaks."""
@@ -211,6 +212,20 @@ class SequenceAdapter(ModelFrameworkAdapter[NativeT]):
     @abstractmethod
     def predict(self, model: NativeT, features: FloatArray, *, ends: IntArray | None = None) -> FloatArray:
         """Return one answer for each of ``ends``, or for each row where it is ``None``."""
+
+
+def expect_config(config: ModelConfig, wanted: type[ConfigT]) -> ConfigT:
+    """Return a configuration that is of an adapter's own class.
+
+    Raises:
+        ConfigError: When it is of another.
+    """
+    if not isinstance(config, wanted):
+        framework = wanted.model_fields["framework"].default
+        raise ConfigError(
+            f"Framework {framework!r} takes a {wanted.__name__}, not a {type(config).__name__}."
+        )
+    return config
 
 
 def _cannot(adapter: ModelFrameworkAdapter[NativeT], capability: str) -> ModelError:

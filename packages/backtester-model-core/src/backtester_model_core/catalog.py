@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from backtester_model_core.exceptions import ConfigError, DuplicatePluginError
 
 T = TypeVar("T")
+Thing = TypeVar("Thing", bound=Callable[..., Any])
 
 CORE = "backtester-model-core"
 
@@ -71,3 +72,18 @@ class Catalog(Generic[T]):
         """Remove a name, if it is there."""
         self._things.pop(name, None)
         self._sources.pop(name, None)
+
+
+def registering(catalog: Catalog[Callable[..., Any]], name: str) -> Callable[[Thing], Thing]:
+    """Return a decorator that adds a class or function of a user's own under a name, and says where it is from.
+
+    Raises:
+        DuplicatePluginError: When the name belongs to another thing already.
+    """
+
+    def register(thing: Thing) -> Thing:
+        source = f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', '')}"
+        catalog.add(name, thing, source=source)
+        return thing
+
+    return register

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import linalg
 
-from backtester_model_core.adapter import HeldBack, SequenceAdapter
+from backtester_model_core.adapter import HeldBack, SequenceAdapter, expect_config
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.config.files import parse_config
 from backtester_model_core.exceptions import (
@@ -21,6 +21,7 @@ from backtester_model_core.exceptions import (
 from backtester_model_core.features import feature_set
 from backtester_model_core.features.expansion import expand
 from backtester_model_core.labels import label_kind
+from backtester_model_core.notes import unseen_classes
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 from backtester_model_scipy.catalogs import MODELS
 from backtester_model_scipy.config import SciPyModelConfig
@@ -38,8 +39,7 @@ class SciPyAdapter(SequenceAdapter[SciPyModel]):
 
     def initialize_model(self, config: ModelConfig) -> SciPyModel:
         """Look the model up, and check its parameters, its optimiser and whether it answers the task."""
-        if not isinstance(config, SciPyModelConfig):
-            raise ConfigError(f"Framework 'scipy' takes a SciPyModelConfig, not a {type(config).__name__}.")
+        config = expect_config(config, SciPyModelConfig)
         model = model_of(config)
         columns = column_names(config)
         classes = label_kind(config).classes
@@ -100,8 +100,7 @@ class SciPyAdapter(SequenceAdapter[SciPyModel]):
             raise TrainingError(f"{model.model.name} cannot learn from these rows: {error}") from error
         # Arrays laid out as they are after loading: products then agree to the last bit.
         fitted = Fitted.from_state(fitted.state(), fitted.notes)
-        missing = () if classes is None or seen is None else np.delete(np.asarray(classes), seen)
-        absent = tuple(f"No training row has the class {value:g}: its probability is 0." for value in missing)
+        absent = [] if classes is None or seen is None else unseen_classes(classes, seen)
         return replace(ready, fitted=fitted, notes=(*fitted.notes, *absent))
 
     @np.errstate(all="ignore")

@@ -8,6 +8,7 @@ import numpy as np
 
 from backtester_model_core.artifacts import expect_files, pack_arrays, pack_json, unpack_arrays, unpack_json
 from backtester_model_core.exceptions import ArtifactError, NotTrainedError, PredictionError
+from backtester_model_core.probabilities import among_all_classes
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 from backtester_model_scipy.models import Fitted, Model
 
@@ -52,11 +53,9 @@ class SciPyModel:
         if self.fitted is None:
             raise PredictionError(f"The model {self.model.name!r} is not trained.")
         answer = self.model.forecast(self.fitted, self.standardised(features), ends)
-        if self.n_classes is None or self.seen is None or len(self.seen) == self.n_classes:
+        if self.n_classes is None or self.seen is None:
             return answer
-        probability = np.zeros((len(answer), self.n_classes))
-        probability[:, self.seen] = answer
-        return probability
+        return among_all_classes(answer, seen=self.seen, n_classes=self.n_classes)
 
 
 def pack_model(model: SciPyModel) -> ModelFiles:

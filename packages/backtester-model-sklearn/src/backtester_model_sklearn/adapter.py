@@ -17,16 +17,17 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter
+from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter, expect_config
 from backtester_model_core.artifacts import expect_files, pack_json, unpack_json
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import (
     ArtifactError,
-    ConfigError,
     ModelError,
     PredictionError,
     TrainingError,
 )
+from backtester_model_core.notes import NOT_STOPPED_EARLY, unseen_classes
+from backtester_model_core.probabilities import among_all_classes, softmax
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 from backtester_model_sklearn.config import SklearnModelConfig
 from backtester_model_sklearn.estimators import Estimator, build_pipeline
@@ -90,10 +91,7 @@ class SklearnAdapter(ModelFrameworkAdapter[SklearnModel]):
 
     def initialize_model(self, config: ModelConfig) -> SklearnModel:
         """Build the untrained pipeline and check every parameter against what the estimator declares."""
-        if not isinstance(config, SklearnModelConfig):
-            raise ConfigError(
-                f"Framework 'sklearn' takes a SklearnModelConfig, not a {type(config).__name__}."
-            )
+        config = expect_config(config, SklearnModelConfig)
         notes: list[str] = []
         with _warnings_as(notes):  # a deprecated estimator warns when it is built
             pipeline = build_pipeline(config)
@@ -142,14 +140,10 @@ class SklearnAdapter(ModelFrameworkAdapter[SklearnModel]):
             rows = model.transform(features)
             if model.n_classes is None:
                 return np.asarray(model.estimator.predict(rows), dtype=np.float64)
-            seen = _probability(model.estimator, rows)
+            probability = _probability(model.estimator, rows)
         except REFUSALS as error:
             raise PredictionError(f"{model.estimator_name} cannot answer for these rows: {error}") from error
-        if seen.shape[1] == model.n_classes:
-            return seen
-        probability = np.zeros((len(features), model.n_classes))
-        probability[:, model.estimator.classes_] = seen
-        return probability
+        return among_all_classes(probability, seen=model.estimator.classes_, n_classes=model.n_classes)
 
     def uses_validation(self, config: ModelConfig) -> bool:
         """Say whether the configuration asks to stop early; estimators that cannot are refused with it."""
@@ -309,14 +303,13 @@ def _held_back(
         if known.any():
             return {"X_val": model.transform(features[known]), "y_val": outcome[known]}
     estimator.early_stopping = False
-    notes.append("No later rows were held back, so the training did not stop early.")
+    notes.append(NOT_STOPPED_EARLY)
     return {}
 
 
 def _class_notes(estimator: Estimator, classes: tuple[float, ...]) -> list[str]:
     """Say which classes were missing, and where probabilities come from when the estimator has none."""
-    missing = np.delete(np.asarray(classes), estimator.classes_)
-    notes = [f"No training row has the class {value:g}: its probability is 0." for value in missing]
+    notes = unseen_classes(classes, estimator.classes_)
     if hasattr(estimator, "predict_proba"):
         return notes
     source = "its squashed scores" if hasattr(estimator, "decision_function") else "0 or 1"
@@ -343,9 +336,7 @@ def _probability(estimator: Estimator, rows: FloatArray) -> FloatArray:
     scores = np.asarray(estimator.decision_function(rows), dtype=np.float64)
     if scores.ndim == 1:  # of two classes: the score of the second against the first
         scores = np.column_stack([np.zeros_like(scores), scores])
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probability: FloatArray = odds / odds.sum(axis=1, keepdims=True)
-    return probability
+    return softmax(scores)
 
 
 def _own_importance(model: SklearnModel, features: FloatArray) -> FloatArray | None:

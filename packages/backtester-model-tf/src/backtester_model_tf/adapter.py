@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from backtester_model_core.adapter import HeldBack, SequenceAdapter
+from backtester_model_core.adapter import HeldBack, SequenceAdapter, expect_config
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.importance import permutation_importance
+from backtester_model_core.notes import NOT_STOPPED_EARLY, unseen_classes
+from backtester_model_core.scaling import Scaling
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 from backtester_model_tf.backend import THREADS_NOTE, own_settings, tf
 from backtester_model_tf.choices import check_choices
@@ -19,10 +21,7 @@ from backtester_model_tf.layers import check_own
 from backtester_model_tf.model import TensorFlowModel
 from backtester_model_tf.saving import pack_model, unpack_model
 from backtester_model_tf.training import IDLE, Trainer
-from backtester_model_tf.windows import MEASURED_ROWS, Scaling, batches
-
-IMPORTANCE_ROWS = 2000
-IMPORTANCE_SHUFFLES = 3
+from backtester_model_tf.windows import MEASURED_ROWS, batches
 
 Rows = tuple[FloatArray, FloatArray | IntArray, IntArray | None]
 """(features, target, ends), as an adapter is given rows to learn from."""
@@ -35,10 +34,7 @@ class TensorFlowAdapter(SequenceAdapter[TensorFlowModel]):
 
     def initialize_model(self, config: ModelConfig) -> TensorFlowModel:
         """Check every name and argument, and the shapes as far as they are known; layers are built in training."""
-        if not isinstance(config, TensorFlowModelConfig):
-            raise ConfigError(
-                f"Framework 'tensorflow' takes a TensorFlowModelConfig, not a {type(config).__name__}."
-            )
+        config = expect_config(config, TensorFlowModelConfig)
         with own_settings(seed=0):  # what is built to be checked draws no random numbers of others
             check_own(config.model_architecture.layers)
             check_choices(config.training_config, config.model_type)
@@ -138,20 +134,15 @@ class TensorFlowAdapter(SequenceAdapter[TensorFlowModel]):
         seed: int | None = None,
         ends: IntArray | None = None,
     ) -> FloatArray:
-        """Return how much worse shuffling each feature makes the model, or 0 where it does not.
-
-        It is the rise of the mean squared error (of the probabilities, for a classifier) over three seeded shuffles,
-        on at most 2,000 of the rows, evenly spread.
-        """
-        answered = np.arange(len(features)) if ends is None else ends
-        chosen = np.linspace(0, len(answered) - 1, min(len(answered), IMPORTANCE_ROWS)).astype(np.int64)
-        outcome = target[chosen] if model.classes is None else np.eye(len(model.classes))[target[chosen]]
-
-        def error(rows: FloatArray) -> float:
-            forecast = self.predict(model, rows, ends=answered[chosen])
-            return float(np.mean((forecast - outcome) ** 2))
-
-        return _permutation_importance(error, features, np.random.default_rng(seed))
+        """Return how much worse shuffling each feature makes the model, or 0 where it does not."""
+        return permutation_importance(
+            lambda rows, answered: self.predict(model, rows, ends=answered),
+            features,
+            target,
+            n_classes=None if model.classes is None else len(model.classes),
+            seed=seed,
+            ends=ends,
+        )
 
 
 # -- training ------------------------------------------------------------------------------------------------------
@@ -221,29 +212,9 @@ def _notes(model: TensorFlowModel, *, has_gpu: bool, has_later: bool) -> list[st
     if THREADS_NOTE is not None:
         notes.append(THREADS_NOTE)
     if training.uses_validation and not has_later:
-        notes.append("No later rows were held back, so the training did not stop early.")
+        notes.append(NOT_STOPPED_EARLY)
     if training.mixed_precision and not has_gpu:
         notes.append("mixed_precision needs a GPU: on the CPU all is in single precision.")
     if model.classes is not None and model.seen is not None:
-        missing = [value for value, seen in zip(model.classes, model.seen, strict=True) if not seen]
-        notes += [f"No training row has the class {value:g}: its probability is 0." for value in missing]
+        notes += unseen_classes(model.classes, model.seen)
     return notes
-
-
-# -- importance --------------------------------------------------------------------------------------------------
-
-
-def _permutation_importance(
-    error: Callable[[FloatArray], float], features: FloatArray, rng: np.random.Generator
-) -> FloatArray:
-    """Return the rise of the error as each column is shuffled."""
-    plain = error(features)
-    importance = np.zeros(features.shape[1])
-    for column in range(features.shape[1]):
-        shuffled = features.copy()
-        rises = []
-        for _ in range(IMPORTANCE_SHUFFLES):
-            shuffled[:, column] = rng.permutation(features[:, column])
-            rises.append(error(shuffled) - plain)
-        importance[column] = max(float(np.mean(rises)), 0.0)
-    return importance

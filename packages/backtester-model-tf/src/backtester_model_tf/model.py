@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from backtester_model_core.exceptions import ModelError
+from backtester_model_core.probabilities import softmax
+from backtester_model_core.scaling import Scaling
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray
 from backtester_model_tf.backend import keras, own_settings, tf
 from backtester_model_tf.config import TensorFlowModelConfig
 from backtester_model_tf.layers import build_network
-from backtester_model_tf.windows import Scaling, Windows
+from backtester_model_tf.windows import Windows
 
 ANSWERED_ROWS = 256
 """Rows of a batch of answers. Each batch has exactly as many, since a matrix product of another size may round
@@ -91,13 +93,7 @@ class TensorFlowModel:
         Raises:
             ModelError: When windows are wanted, and nobody says where they end.
         """
-        takes_sequences, steps = self.config.model_architecture.takes_sequences, self.config.steps
-        if takes_sequences and steps > 1 and ends is None:
-            raise ModelError(
-                f"The network takes windows of {steps} rows, so it must be told where they end. Train and ask it "
-                "through a model, or pass ends."
-            )
-        return Windows.of(features, steps=steps if takes_sequences else None, ends=ends)
+        return Windows.of(features, steps=self.config.window_rows(ends), ends=ends)
 
     def forecast(self, features: FloatArray, ends: IntArray | None) -> FloatArray:
         """Return (m,) values, or (m, n_classes) probabilities with 0 for a class that no training row had."""
@@ -108,12 +104,4 @@ class TensorFlowModel:
             output[first : first + ANSWERED_ROWS] = self.answer(inputs).numpy()[: len(windows) - first]
         if self.target is not None:
             return np.asarray(output[:, 0] * self.target.width[0] + self.target.centre[0], dtype=np.float64)
-        return _softmax(output, self.seen)
-
-
-def _softmax(scores: FloatArray, seen: BoolArray | None) -> FloatArray:
-    """Turn (n, n_classes) scores into probabilities, 0 where a class was never seen."""
-    scores = scores if seen is None else np.where(seen, scores, -np.inf)
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probability: FloatArray = odds / odds.sum(axis=1, keepdims=True)
-    return probability
+        return softmax(output, seen=self.seen)

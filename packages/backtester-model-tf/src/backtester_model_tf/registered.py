@@ -6,11 +6,9 @@ A configuration never holds an import path: what it names was registered by code
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from backtester_model_core.catalog import Catalog
-
-Thing = TypeVar("Thing", bound=Callable[..., Any])
+from backtester_model_core.catalog import Catalog, Thing, registering
 
 LAYERS: Catalog[Callable[..., Any]] = Catalog("layer")
 LOSSES: Catalog[Callable[..., Any]] = Catalog("loss")
@@ -28,7 +26,7 @@ def register_layer(name: str) -> Callable[[Thing], Thing]:
     Raises:
         DuplicatePluginError: When the name belongs to another class already.
     """
-    return _registering(LAYERS, name)
+    return registering(LAYERS, name)
 
 
 def register_loss(name: str) -> Callable[[Thing], Thing]:
@@ -40,7 +38,7 @@ def register_loss(name: str) -> Callable[[Thing], Thing]:
     Raises:
         DuplicatePluginError: When the name belongs to another loss already.
     """
-    return _registering(LOSSES, name)
+    return registering(LOSSES, name)
 
 
 def register_optimizer(name: str) -> Callable[[Thing], Thing]:
@@ -49,7 +47,7 @@ def register_optimizer(name: str) -> Callable[[Thing], Thing]:
     Raises:
         DuplicatePluginError: When the name belongs to another class already.
     """
-    return _registering(OPTIMIZERS, name)
+    return registering(OPTIMIZERS, name)
 
 
 def register_callback(name: str) -> Callable[[Thing], Thing]:
@@ -58,7 +56,7 @@ def register_callback(name: str) -> Callable[[Thing], Thing]:
     Raises:
         DuplicatePluginError: When the name belongs to another class already.
     """
-    return _registering(CALLBACKS, name)
+    return registering(CALLBACKS, name)
 
 
 def register_train_step(name: str) -> Callable[[Thing], Thing]:
@@ -71,13 +69,4 @@ def register_train_step(name: str) -> Callable[[Thing], Thing]:
     Raises:
         DuplicatePluginError: When the name belongs to another function already.
     """
-    return _registering(TRAIN_STEPS, name)
-
-
-def _registering(catalog: Catalog[Callable[..., Any]], name: str) -> Callable[[Thing], Thing]:
-    def register(thing: Thing) -> Thing:
-        source = f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', '')}"
-        catalog.add(name, thing, source=source)
-        return thing
-
-    return register
+    return registering(TRAIN_STEPS, name)

@@ -15,10 +15,10 @@ import numpy as np
 from backtester_model_core.artifacts import expect_files, pack_arrays, pack_json, unpack_arrays, unpack_json
 from backtester_model_core.config import PlacedLayer
 from backtester_model_core.exceptions import ArtifactError
+from backtester_model_core.scaling import Scaling
 from backtester_model_core.typing import BoolArray, ModelFiles
 from backtester_model_tf.layers import shape_of_own
 from backtester_model_tf.model import TensorFlowModel
-from backtester_model_tf.windows import Scaling
 
 FORMAT = 1
 NETWORK = "network.json"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from backtester_model_core.exceptions import BacktesterModelError, TrainingError
+from backtester_model_core.notes import stopped_early, went_back
 from backtester_model_core.runs import new_log_folder
 from backtester_model_tf.backend import keras
 from backtester_model_tf.choices import FILES, build_callbacks, build_loss, build_optimizer, build_schedule
@@ -20,8 +21,6 @@ from backtester_model_tf.named import REFUSALS, first_line
 from backtester_model_tf.registered import TRAIN_STEPS
 
 LOGGER = logging.getLogger(__name__)
-
-ADVICE = "Lower learning_rate, set gradient_clip or normalise the features"
 
 
 class SteppedNetwork(keras.Model):  # type: ignore[misc]  # Keras is untyped
@@ -84,18 +83,11 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
             return ()
         if self.stopping.restore_best:
             self.model.set_weights(self.best_weights)
-        done = f"Trained {self.epoch} of {self.epochs} epochs"
-        return (f"{done}; the best was {self.best_epoch}, loss {self.best_loss:.6g}.",)
+        return (stopped_early(self.epoch, self.epochs, best=self.best_epoch, loss=self.best_loss),)
 
     def _go_back(self) -> str:
-        where = f"in epoch {self.epoch} of {self.epochs}"
-        if self.best_epoch == 0:
-            raise TrainingError(f"The loss is not finite {where}. {ADVICE}.")
+        note = went_back(self.epoch, self.epochs, best=self.best_epoch)
         self.model.set_weights(self.best_weights)
-        note = (
-            f"The loss was not finite {where}, so the training stopped and went back to epoch {self.best_epoch}. "
-            f"{ADVICE}."
-        )
         LOGGER.warning(note)
         return note
 

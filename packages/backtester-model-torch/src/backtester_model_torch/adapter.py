@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,9 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from backtester_model_core.adapter import HeldBack, SequenceAdapter
+from backtester_model_core.adapter import HeldBack, SequenceAdapter, expect_config
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.exceptions import ArtifactError, ConfigError, ModelError
+from backtester_model_core.exceptions import ArtifactError, ModelError
+from backtester_model_core.importance import permutation_importance
+from backtester_model_core.notes import NOT_STOPPED_EARLY, unseen_classes
+from backtester_model_core.probabilities import softmax
+from backtester_model_core.scaling import Scaling
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, ModelFiles
 from backtester_model_torch.choices import build_callbacks, build_loss, build_optimizer, build_schedule
 from backtester_model_torch.config import PyTorchModelConfig
@@ -21,14 +24,11 @@ from backtester_model_torch.devices import describe_device, find_device, seeded
 from backtester_model_torch.layers import Network, check_registered, shape_of_registered
 from backtester_model_torch.saved import FACTS, pack_network, unpack_network
 from backtester_model_torch.training import Sample, Trainer
-from backtester_model_torch.windows import Inputs, Scaling
+from backtester_model_torch.windows import Inputs
 
 ANSWERED_ROWS = {"cpu": 64, "cuda": 4096, "mps": 4096}
 """Rows of a batch of answers. Each batch has exactly as many, since a matrix product of another size may round
 otherwise: so a row's answer does not depend on the rows that are asked about with it."""
-
-IMPORTANCE_ROWS = 2000
-IMPORTANCE_SHUFFLES = 3
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,7 @@ class PyTorchAdapter(SequenceAdapter[TorchModel]):
 
     def initialize_model(self, config: ModelConfig) -> TorchModel:
         """Check every name and argument, and the shapes as far as they are known; layers are built in training."""
-        if not isinstance(config, PyTorchModelConfig):
-            raise ConfigError(
-                f"Framework 'pytorch' takes a PyTorchModelConfig, not a {type(config).__name__}."
-            )
+        config = expect_config(config, PyTorchModelConfig)
         find_device(config.device)
         check_registered(config.model_architecture.layers)
         training = config.training_config
@@ -101,7 +98,7 @@ class PyTorchAdapter(SequenceAdapter[TorchModel]):
         unfitted = replace(
             model,
             features=_scaling_of(config, features, ends),
-            target=Scaling.of(target[:, np.newaxis].astype(np.float64)) if classes is None else None,
+            target=Scaling.of(target[:, np.newaxis]) if classes is None else None,
             classes=classes,
             seen=None if classes is None else np.isin(np.arange(len(classes)), target),
         )
@@ -117,7 +114,7 @@ class PyTorchAdapter(SequenceAdapter[TorchModel]):
         network, scaling = _fitted(model)
         device = find_device(model.config.device)
         network.to(device).eval()
-        inputs = _inputs(model, scaling.apply(features).to(device), ends)
+        inputs = _inputs(model, torch.from_numpy(scaling.apply(features)).to(device), ends)
         output = np.empty((len(inputs), 1 if model.classes is None else len(model.classes)))
         size = ANSWERED_ROWS[device.type]
         with torch.inference_mode():
@@ -127,7 +124,7 @@ class PyTorchAdapter(SequenceAdapter[TorchModel]):
                 output[first : first + size] = answers[: len(inputs) - first].cpu().numpy()
         if model.target is not None:
             return np.asarray(output[:, 0] * model.target.width[0] + model.target.centre[0], dtype=np.float64)
-        return _softmax(output, seen=np.asarray(model.seen))
+        return softmax(output, seen=model.seen)
 
     def uses_validation(self, config: ModelConfig) -> bool:
         """Say whether the configuration stops early, or watches later rows otherwise."""
@@ -195,20 +192,15 @@ class PyTorchAdapter(SequenceAdapter[TorchModel]):
         seed: int | None = None,
         ends: IntArray | None = None,
     ) -> FloatArray:
-        """Return how much worse shuffling each feature makes the model, or 0 where it does not.
-
-        It is the rise of the mean squared error (of the probabilities, for a classifier) over three seeded shuffles,
-        on at most 2,000 of the rows, evenly spread.
-        """
-        answered = np.arange(len(features)) if ends is None else ends
-        chosen = np.linspace(0, len(answered) - 1, min(len(answered), IMPORTANCE_ROWS)).astype(np.int64)
-        outcome = target[chosen] if model.classes is None else np.eye(len(model.classes))[target[chosen]]
-
-        def error(rows: FloatArray) -> float:
-            forecast = self.predict(model, rows, ends=answered[chosen])
-            return float(np.mean((forecast - outcome) ** 2))
-
-        return _permutation_importance(error, features, np.random.default_rng(seed))
+        """Return how much worse shuffling each feature makes the model, or 0 where it does not."""
+        return permutation_importance(
+            lambda rows, answered: self.predict(model, rows, ends=answered),
+            features,
+            target,
+            n_classes=None if model.classes is None else len(model.classes),
+            seed=seed,
+            ends=ends,
+        )
 
 
 def build_network(config: PyTorchModelConfig, n_features: int, *, n_outputs: int) -> Network:
@@ -247,25 +239,19 @@ def _sample(
 ) -> Sample:
     """Put rows and what came true on the device, as the network takes them."""
     device = find_device(model.config.device)
-    inputs = _inputs(model, _fitted(model)[1].apply(features).to(device), ends)
+    scaled = torch.from_numpy(_fitted(model)[1].apply(features))
+    inputs = _inputs(model, scaled.to(device), ends)
     if model.target is None:
         outcome = torch.from_numpy(target.astype(np.int64))
     else:
-        outcome = model.target.apply(target[:, np.newaxis].astype(np.float64))[:, 0]
+        outcome = torch.from_numpy(model.target.apply(target[:, np.newaxis])[:, 0])
     counts = None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(device)
     return Sample(inputs, outcome.to(device), counts)
 
 
 def _inputs(model: TorchModel, rows: Tensor, ends: IntArray | None) -> Inputs:
     """Take rows or windows, as the architecture does."""
-    takes_sequences = model.config.model_architecture.takes_sequences
-    steps = model.config.steps
-    if takes_sequences and steps > 1 and ends is None:
-        raise ModelError(
-            f"The network takes windows of {steps} rows, so it must be told where they end. Train and ask it through "
-            "a model, or pass ends."
-        )
-    return Inputs.of(rows, steps=steps if takes_sequences else None, ends=ends)
+    return Inputs.of(rows, steps=model.config.window_rows(ends), ends=ends)
 
 
 def _scaling_of(config: PyTorchModelConfig, features: FloatArray, ends: IntArray | None) -> Scaling:
@@ -277,12 +263,11 @@ def _notes(model: TorchModel, device: torch.device, *, has_later: bool) -> list[
     training = model.config.training_config
     notes = [f"Trained on {describe_device(device)}."]
     if training.uses_validation and not has_later:
-        notes.append("No later rows were held back, so the training did not stop early.")
+        notes.append(NOT_STOPPED_EARLY)
     if training.mixed_precision and device.type != "cuda":
         notes.append(f"mixed_precision needs a CUDA device: on {device.type} all is in single precision.")
     if model.classes is not None and model.seen is not None:
-        missing = [value for value, seen in zip(model.classes, model.seen, strict=True) if not seen]
-        notes += [f"No training row has the class {value:g}: its probability is 0." for value in missing]
+        notes += unseen_classes(model.classes, model.seen)
     return notes
 
 
@@ -311,27 +296,3 @@ def _checked_facts(facts: Any, *, n_classes: int | None) -> tuple[BoolArray | No
     if not any(seen):
         raise ArtifactError.in_file(FACTS, "it says that no class was seen")
     return np.asarray(seen), notes
-
-
-def _softmax(scores: FloatArray, *, seen: BoolArray) -> FloatArray:
-    """Turn (n, n_classes) scores into probabilities, 0 where a class was never seen."""
-    scores = np.where(seen, scores, -np.inf)
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probability: FloatArray = odds / odds.sum(axis=1, keepdims=True)
-    return probability
-
-
-def _permutation_importance(
-    error: Callable[[FloatArray], float], features: FloatArray, rng: np.random.Generator
-) -> FloatArray:
-    """Return the rise of the error as each column is shuffled."""
-    plain = error(features)
-    importance = np.zeros(features.shape[1])
-    for column in range(features.shape[1]):
-        shuffled = features.copy()
-        rises = []
-        for _ in range(IMPORTANCE_SHUFFLES):
-            shuffled[:, column] = rng.permutation(features[:, column])
-            rises.append(error(shuffled) - plain)
-        importance[column] = max(float(np.mean(rises)), 0.0)
-    return importance

@@ -14,6 +14,8 @@ from torch.optim import lr_scheduler
 
 from backtester_model_core.config import Named, TrainingConfig
 from backtester_model_core.config.training import (
+    SHARED_LOSSES,
+    SHARED_SCHEDULES,
     AbsoluteLoss,
     CrossEntropyLoss,
     HuberLoss,
@@ -88,9 +90,8 @@ def build_loss(training: TrainingConfig, model_type: str) -> Loss:
     chosen = training.loss_for(model_type)
     if isinstance(chosen, Named):
         if chosen.name not in LOSSES:
-            raise ConfigError.unknown(
-                "training_config.loss", chosen.name, [*_shared_losses(model_type), *LOSSES]
-            )
+            valid = [*SHARED_LOSSES[model_type], *LOSSES]
+            raise ConfigError.unknown("training_config.loss", chosen.name, valid)
         found = LOSSES[chosen.name]
         _check_arguments("training_config.loss", chosen.name, found, (None, None), chosen.arguments)
         return partial(found, **chosen.arguments)
@@ -113,10 +114,6 @@ def pinball_loss(output: Tensor, target: Tensor, *, quantile: float) -> Tensor:
     """Return ``quantile`` times what the target lies above, or ``1 - quantile`` times what it lies below."""
     above = target - output
     return torch.maximum(quantile * above, (quantile - 1) * above)
-
-
-def _shared_losses(model_type: str) -> tuple[str, ...]:
-    return ("cross_entropy",) if model_type == "classification" else ("mse", "mae", "huber", "quantile")
 
 
 # -- schedules -----------------------------------------------------------------------------------------------------
@@ -161,13 +158,7 @@ def _torch_schedule(name: str) -> Callable[..., Any]:
     }
     unusable = {"LRScheduler", "ReduceLROnPlateau"}  # the base class, and what the name 'plateau' stands for
     if name not in schedules or name in unusable:
-        valid = [
-            "step",
-            "exponential",
-            "cosine",
-            "plateau",
-            *(one for one in schedules if one not in unusable),
-        ]
+        valid = [*SHARED_SCHEDULES, *(one for one in schedules if one not in unusable)]
         raise ConfigError.unknown("training_config.scheduler", name, valid)
     return schedules[name]
 

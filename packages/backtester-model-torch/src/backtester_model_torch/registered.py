@@ -6,11 +6,9 @@ A configuration never holds an import path: what it names was registered by code
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from backtester_model_core.catalog import Catalog
-
-Thing = TypeVar("Thing", bound=Callable[..., Any])
+from backtester_model_core.catalog import Catalog, Thing, registering
 
 MODULES: Catalog[Callable[..., Any]] = Catalog("registered module")
 LOSSES: Catalog[Callable[..., Any]] = Catalog("loss")
@@ -28,7 +26,7 @@ def register_module(name: str) -> Callable[[Thing], Thing]:
     Raises:
         DuplicatePluginError: When the name belongs to another class already.
     """
-    return _registering(MODULES, name)
+    return registering(MODULES, name)
 
 
 def register_loss(name: str) -> Callable[[Thing], Thing]:
@@ -40,7 +38,7 @@ def register_loss(name: str) -> Callable[[Thing], Thing]:
     Raises:
         DuplicatePluginError: When the name belongs to another loss already.
     """
-    return _registering(LOSSES, name)
+    return registering(LOSSES, name)
 
 
 def register_optimizer(name: str) -> Callable[[Thing], Thing]:
@@ -49,7 +47,7 @@ def register_optimizer(name: str) -> Callable[[Thing], Thing]:
     Raises:
         DuplicatePluginError: When the name belongs to another class already.
     """
-    return _registering(OPTIMIZERS, name)
+    return registering(OPTIMIZERS, name)
 
 
 def register_callback(name: str) -> Callable[[Thing], Thing]:
@@ -58,13 +56,4 @@ def register_callback(name: str) -> Callable[[Thing], Thing]:
     Raises:
         DuplicatePluginError: When the name belongs to another class already.
     """
-    return _registering(CALLBACKS, name)
-
-
-def _registering(catalog: Catalog[Callable[..., Any]], name: str) -> Callable[[Thing], Thing]:
-    def register(thing: Thing) -> Thing:
-        source = f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', '')}"
-        catalog.add(name, thing, source=source)
-        return thing
-
-    return register
+    return registering(CALLBACKS, name)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from backtester_model_core.artifacts import expect_files, pack_json, unpack_json
 from backtester_model_core.exceptions import ArtifactError, ModelError
+from backtester_model_core.scaling import Scaling
 from backtester_model_core.typing import ModelFiles
-from backtester_model_torch.windows import Scaling
 
 WEIGHTS = "weights.safetensors"
 FACTS = "network.json"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from backtester_model_core.config import TrainingConfig
-from backtester_model_core.exceptions import TrainingError
+from backtester_model_core.notes import stopped_early, went_back
 from backtester_model_torch.choices import Loss, build_callbacks, build_optimizer, build_schedule
 from backtester_model_torch.windows import Inputs
 
@@ -163,7 +163,9 @@ class Trainer:
         if stopping and stopping.restore_best:
             network.load_state_dict(best.weights)
         _tell(callbacks, "on_train_end", state)
-        return _notes(state, best, stopped_early=stopping is not None)
+        if stopping is None:
+            return ()
+        return (stopped_early(state.epoch, state.epochs, best=best.epoch, loss=best.loss),)
 
     @torch.no_grad()
     def measure(self, forward: Any, sample: Sample) -> float:
@@ -242,14 +244,8 @@ class Trainer:
 
     def _broken_off(self, state: TrainingState, best: Best) -> tuple[str, ...]:
         """Go back to the best weights, when there are any."""
-        advice = "Lower learning_rate, set gradient_clip or normalise the features"
-        if best.epoch == 0:
-            raise TrainingError(f"The loss is not finite in epoch {state.epoch} of {state.epochs}. {advice}.")
+        note = went_back(state.epoch, state.epochs, best=best.epoch)
         state.network.load_state_dict(best.weights)
-        note = (
-            f"The loss was not finite in epoch {state.epoch} of {state.epochs}, so the training stopped and went "
-            f"back to epoch {best.epoch}. {advice}."
-        )
         LOGGER.warning(note)
         return (note,)
 
@@ -268,11 +264,3 @@ def _is_finite(state: TrainingState) -> bool:
 def _log(state: TrainingState) -> None:
     later = "" if state.validation_loss is None else f", validation loss {state.validation_loss:.6g}"
     LOGGER.info("epoch %d of %d: loss %.6g%s", state.epoch, state.epochs, state.train_loss, later)
-
-
-def _notes(state: TrainingState, best: Best, *, stopped_early: bool) -> tuple[str, ...]:
-    if not stopped_early:
-        return ()
-    return (
-        f"Trained {state.epoch} of {state.epochs} epochs; the best was {best.epoch}, loss {best.loss:.6g}.",
-    )

@@ -10,7 +10,8 @@ from backtester_model_core.config.architecture import ModelArchitecture, OwnShap
 from backtester_model_core.config.layers import Shape, format_shape
 from backtester_model_core.config.model import ModelConfig
 from backtester_model_core.config.training import TrainingConfig
-from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.exceptions import ConfigError, ModelError
+from backtester_model_core.typing import IntArray
 
 Count = Annotated[int, pydantic.Field(ge=1, le=100_000)]
 
@@ -56,6 +57,22 @@ class NetworkModelConfig(ModelConfig):
     def shape_of_input(self, n_features: int | None) -> Shape:
         """Return what the network is given for so many features."""
         return (self.steps, n_features) if self.model_architecture.takes_sequences else (n_features,)
+
+    def window_rows(self, ends: IntArray | None) -> int | None:
+        """Return how many rows each input's window has, or ``None`` where inputs are rows one by one.
+
+        Args:
+            ends: Positions of each window's last row, as an adapter is given them.
+
+        Raises:
+            ModelError: When windows are wanted, and nobody says where they end.
+        """
+        if self.steps > 1 and ends is None:
+            raise ModelError(
+                f"The network takes windows of {self.steps} rows, so it must be told where they end. Train and ask it "
+                "through a model, or pass ends."
+            )
+        return self.steps if self.model_architecture.takes_sequences else None
 
     def placed_layers(self, n_features: int, *, own: OwnShape | None = None) -> tuple[PlacedLayer, ...]:
         """Follow the features through the stack; see :meth:`ModelArchitecture.placed`.

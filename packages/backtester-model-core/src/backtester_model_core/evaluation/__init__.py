@@ -15,7 +15,6 @@ from backtester_model_core.evaluation.long_run import mean_with_bound
 from backtester_model_core.evaluation.metrics import (
     classification_metrics,
     decision_turnover,
-    live_accuracy,
     regression_metrics,
     signal_metrics,
 )
@@ -62,7 +61,6 @@ __all__ = [
     "judge_skill",
     "judge_symbols",
     "last_known_outcome",
-    "live_accuracy",
     "mean_with_bound",
     "minimum_track_record_length",
     "probabilistic_sharpe_ratio",

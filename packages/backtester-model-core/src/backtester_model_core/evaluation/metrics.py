@@ -14,10 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backtester_model_core.evaluation.coefficients import midranks
 from backtester_model_core.evaluation.rows import (
-    NOT_YET,
-    check_lengths,
     float_columns,
-    instants,
     known_rows,
 )
 from backtester_model_core.exceptions import EvaluationError
@@ -85,33 +82,6 @@ def regression_metrics(outcome: ArrayLike, *, forecast: ArrayLike, baseline: Arr
         "rmse": _mean((y - f) ** 2) ** 0.5,
         "r2_oos": 1 - of_forecast / of_baseline if of_baseline > 0 else NAN,
     }
-
-
-def live_accuracy(
-    outcome: ArrayLike,
-    *,
-    predicted: ArrayLike,
-    label_end: ArrayLike,
-    at: np.datetime64 | int,
-    last: int | None = None,
-) -> tuple[float, int]:
-    """Return the share of right classes among the outcomes known at an instant, and their number.
-
-    Args:
-        outcome: (n,) the class that came true, rows in time order.
-        predicted: (n,) the class that was foreseen.
-        label_end: (n,) instant at which each outcome became known.
-        at: The instant of looking: a row counts only when its label has ended by then.
-        last: How many of the latest such rows to count; all when not given.
-    """
-    y, f = float_columns(outcome=outcome, predicted=predicted)
-    ends = instants(label_end)
-    check_lengths(outcome=y, label_end=ends)
-    known = known_rows(y, f) & (ends != NOT_YET) & (ends <= instants(at))
-    right = (y == f)[known]
-    if last is not None:
-        right = right[max(len(right) - last, 0) :]
-    return _mean(right), len(right)
 
 
 def signal_metrics(signal: Sequence[str] | NDArray[np.str_], *, forward_return: ArrayLike) -> pd.DataFrame:

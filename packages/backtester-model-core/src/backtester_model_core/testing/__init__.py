@@ -1,38 +1,44 @@
 """For authors: an adapter that shows how, bars that repeat, checks against look-ahead, and the adapter contract."""
 
-from backtester_model_core.testing.checks import (
-    CHECKS,
-    Leak,
-    coin_toss_score,
+from backtester_model_core.testing.checks import CHECKS
+from backtester_model_core.testing.checks.features import (
     feature_values,
-    find_blind_checks,
-    find_early_fills,
+    find_order_leaks,
+    find_stream_leaks,
+    find_symbol_leaks,
+    find_warm_up_leaks,
+    memory_of,
+)
+from backtester_model_core.testing.checks.fitting import (
     find_fit_leaks,
     find_fit_time_leaks,
-    find_fold_leaks,
-    find_future_leaks,
-    find_label_leaks,
-    find_missed_edge,
-    find_monitoring_leaks,
-    find_order_leaks,
-    find_skill_on_noise,
-    find_stream_leaks,
-    find_survivorship,
-    find_symbol_leaks,
-    find_target_leaks,
-    find_truncation_leaks,
-    find_walk_forward_leaks,
-    find_warm_up_leaks,
-    find_window_leaks,
     fit_model,
-    follow_weights,
-    label_values,
-    memory_of,
-    random_walk_score,
     recording_fits,
 )
+from backtester_model_core.testing.checks.labels import find_label_leaks, label_values
+from backtester_model_core.testing.checks.splits import find_fold_leaks, find_window_leaks
+from backtester_model_core.testing.checks.statistics import (
+    coin_toss_score,
+    find_blind_checks,
+    find_missed_edge,
+    find_skill_on_noise,
+    random_walk_score,
+)
+from backtester_model_core.testing.checks.target import find_target_leaks
+from backtester_model_core.testing.checks.trading import (
+    find_early_fills,
+    find_monitoring_leaks,
+    follow_weights,
+)
+from backtester_model_core.testing.checks.universe import find_survivorship
 from backtester_model_core.testing.contract import AdapterContract
 from backtester_model_core.testing.echo import EchoAdapter, EchoModelConfig
+from backtester_model_core.testing.leak import Leak
+from backtester_model_core.testing.lookahead import (
+    find_future_leaks,
+    find_truncation_leaks,
+    find_walk_forward_leaks,
+)
 from backtester_model_core.testing.samples import random_bars, random_panel, synthetic_rows
 
 __all__ = [
