@@ -165,7 +165,10 @@ def dist(session: nox.Session) -> None:
         session.run("python", "tools/check_dist.py", str(archives), str(from_tree))
         session.run("python", "-m", "venv", str(clean))
         python = str(clean / "bin" / "python")
-        wheels = [str(wheel) for wheel in sorted(archives.glob("*.whl"))]
+        extras = {"backtester_model_tf": "[cpu]"}  # which TensorFlow is the user's choice
+        wheels = [
+            f"{wheel}{extras.get(wheel.name.split('-')[0], '')}" for wheel in sorted(archives.glob("*.whl"))
+        ]
         session.run(python, "-m", "pip", "install", "--quiet", *wheels, external=True)
         session.run(python, "-m", "pip", "check", external=True)
         smoke = shutil.copy("tools/smoke_dist.py", folder)
