@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -28,6 +29,11 @@ SMALL: Mapping[str, Any] = {
 }
 
 
+def heed_ctrl_c() -> None:
+    """Let a child be interrupted though these tests may have been started in the background, which is not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def invoke() -> Callable[..., Result]:
     """Run a command in this process."""
@@ -44,7 +50,7 @@ def start() -> Callable[..., subprocess.Popen[str]]:
 
     def run(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed_ctrl_c, **options}
         return subprocess.Popen([COMMAND, *map(str, arguments)], text=True, env=environment, **pipes)
 
     return run

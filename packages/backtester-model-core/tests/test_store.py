@@ -270,9 +270,10 @@ def test_a_disk_that_fills_up_leaves_the_old_version(tmp_path):
 def test_ctrl_c_leaves_whole_versions_only(tmp_path):
     model().save(tmp_path)
     script = """
-        import sys
+        import signal, sys
         from backtester_model_core.artifacts import VersionFolder
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
         versions = VersionFolder(sys.argv[1])
         artifact = versions.read()
         try:

@@ -18,7 +18,17 @@ from backtester_model_core.bars import Panel
 from backtester_model_core.exceptions import ExpressionError
 from backtester_model_core.features import FeatureStream, Operator, evaluate, parse_expression
 from backtester_model_core.plugins import plugins
-from backtester_model_core.testing import checks, random_bars, random_panel
+from backtester_model_core.testing import (
+    feature_values,
+    find_future_leaks,
+    find_stream_leaks,
+    find_symbol_leaks,
+    find_truncation_leaks,
+    find_warm_up_leaks,
+    memory_of,
+    random_bars,
+    random_panel,
+)
 from backtester_model_core.typing import FloatArray
 from backtester_model_scipy.operators import OPERATORS
 
@@ -37,7 +47,7 @@ EXAMPLES = {
     "peak_state": "peak_state(close, 3)",
 }
 EXPRESSIONS = {name: parse_expression(text) for name, text in EXAMPLES.items()}
-COMPUTE = checks.feature_values(EXPRESSIONS)
+COMPUTE = feature_values(EXPRESSIONS)
 
 each_operator = pytest.mark.parametrize("name", OPERATORS)
 
@@ -185,36 +195,34 @@ def test_where_nothing_moves_the_value_is_neutral(text: str, wanted: float) -> N
 
 
 def test_a_truncation_changes_nothing_before() -> None:  # T1
-    assert checks.find_truncation_leaks(COMPUTE, random_bars(120, seed=1), cuts=range(40, 120, 9)) == []
+    assert find_truncation_leaks(COMPUTE, random_bars(120, seed=1), cuts=range(40, 120, 9)) == []
 
 
 def test_another_future_changes_nothing_before() -> None:  # T2
-    assert checks.find_future_leaks(COMPUTE, random_bars(150, seed=2), cuts=(60, 100)) == []
+    assert find_future_leaks(COMPUTE, random_bars(150, seed=2), cuts=(60, 100)) == []
 
 
 def test_the_declared_memory_is_enough() -> None:  # T3
-    bars, memory = random_bars(600, seed=3), checks.memory_of(EXPRESSIONS)
+    bars, memory = random_bars(600, seed=3), memory_of(EXPRESSIONS)
 
-    assert checks.find_warm_up_leaks(COMPUTE, bars, memory_bars=memory, n_ends=1) == []
+    assert find_warm_up_leaks(COMPUTE, bars, memory_bars=memory, n_ends=1) == []
 
 
 def test_a_memory_that_is_declared_too_short_is_found() -> None:
     text = {"butterworth_lowpass": EXPRESSIONS["butterworth_lowpass"]}
-    compute = checks.feature_values(text)
+    compute = feature_values(text)
 
-    leaks = checks.find_warm_up_leaks(
-        compute, random_bars(300), memory_bars={"butterworth_lowpass": 15}, n_ends=1
-    )
+    leaks = find_warm_up_leaks(compute, random_bars(300), memory_bars={"butterworth_lowpass": 15}, n_ends=1)
 
     assert [leak.column for leak in leaks] == ["butterworth_lowpass"]
 
 
 def test_other_symbols_change_nothing() -> None:
-    assert checks.find_symbol_leaks(COMPUTE, random_panel(3, 80, seed=4)) == []
+    assert find_symbol_leaks(COMPUTE, random_panel(3, 80, seed=4)) == []
 
 
 def test_a_stream_gives_the_bits_of_the_batch() -> None:  # T8
-    assert checks.find_stream_leaks(EXPRESSIONS, random_panel(2, 120, seed=5)) == []
+    assert find_stream_leaks(EXPRESSIONS, random_panel(2, 120, seed=5)) == []
 
 
 @settings(deadline=None, max_examples=25)
