@@ -121,8 +121,9 @@ def after_cost_return(
     """
     weights, opens, closes = _check_tables(target_weight, open_price, close_price)
     days = np.arange(len(opens)) if day is None else np.asarray(day, dtype=np.int64)
-    gone = _delisted(closes, day=days, delisted_after=delisted_after)
-    bars = _lay_out(opens, closes, delisted=gone, delisting_return=delisting_return)
+    last_bar = _last_bar(closes)
+    gone = _delisted(last_bar, day=days, delisted_after=delisted_after)
+    bars = _lay_out(opens, closes, last_bar=last_bar, delisted=gone, delisting_return=delisting_return)
     depth = horizon if costs.holding == "tranches" else 1
     return _follow(_targets(weights, delisted=bars.delisted, depth=depth), bars=bars, costs=costs)
 
@@ -233,9 +234,8 @@ def _check_tables(
     return weights, opens, closes
 
 
-def _delisted(closes: FloatArray, *, day: IntArray, delisted_after: int) -> BoolArray:
+def _delisted(last_bar: IntArray, *, day: IntArray, delisted_after: int) -> BoolArray:
     """(n_sessions, n_symbols) whether a session, the last of its day, makes a symbol count as delisted."""
-    last_bar = _last_bar(closes)
     silent = day[:, None] - day[np.maximum(last_bar, 0)]
     ends_day = np.append(np.diff(day) > 0, True)[: len(day), None]
     return np.asarray((last_bar >= 0) & (silent == delisted_after) & ends_day)
@@ -247,9 +247,16 @@ def _last_bar(closes: FloatArray) -> IntArray:
     return np.maximum.accumulate(np.where(np.isnan(closes), -1, session), axis=0)
 
 
-def _lay_out(opens: FloatArray, closes: FloatArray, *, delisted: BoolArray, delisting_return: float) -> _Bars:
+def _lay_out(
+    opens: FloatArray,
+    closes: FloatArray,
+    *,
+    last_bar: IntArray,
+    delisted: BoolArray,
+    delisting_return: float,
+) -> _Bars:
     """Value every symbol at every open."""
-    last_close = np.take_along_axis(closes, np.maximum(_last_bar(closes), 0), axis=0)
+    last_close = np.take_along_axis(closes, np.maximum(last_bar, 0), axis=0)
     value = opens.copy()
     value[1:] = np.where(np.isnan(opens[1:]), last_close[:-1], opens[1:])
     # Before its first bar a symbol has no value, and nobody holds it.
