@@ -10,7 +10,6 @@ its memory rose above the panel's own; the windows laid out would take sixty pan
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from backtester_model_core.scaling import Scaling
+from backtester_model_core.testing.watch import peak_bytes
 from backtester_model_core.typing import FloatArray, IntArray
 from backtester_model_tf import TensorFlowModelConfig
 from backtester_model_tf.adapter import TensorFlowAdapter
@@ -126,10 +126,6 @@ def train_panel(batch_size: int) -> None:
         f"panel of {features.nbytes / 1e6:.0f} MB, {len(ends):,} windows: memory rose by {rise:.2f} panels "
         f"in {time.perf_counter() - started:.0f} s (windows laid out in single precision: {STEPS / 2:.0f} panels)"
     )
-
-
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:

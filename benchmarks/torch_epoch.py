@@ -10,7 +10,6 @@ take sixty panels.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from backtester_model_core.adapter import HeldBack
+from backtester_model_core.testing.watch import peak_bytes
 from backtester_model_core.typing import FloatArray, IntArray
 from backtester_model_torch import PyTorchModelConfig
 from backtester_model_torch.adapter import PyTorchAdapter, build_network
@@ -105,10 +105,6 @@ def train_panel(batch_size: int) -> None:
         f"panel of {features.nbytes / 1e6:.0f} MB, {len(ends):,} windows: memory rose by {rise:.2f} panels "
         f"in {time.perf_counter() - started:.0f} s (windows laid out in single precision: {STEPS / 2:.0f} panels)"
     )
-
-
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:

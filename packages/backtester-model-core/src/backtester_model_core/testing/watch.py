@@ -80,10 +80,10 @@ def _tell(honest: Path, hostile: list[Path]) -> dict[str, Any]:
         answers.append(answer)
         events.append(list(seen))
         seen.clear()
-    return {"answers": answers, "events": events, "peak_bytes": _peak_bytes()}
+    return {"answers": answers, "events": events, "peak_bytes": peak_bytes()}
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Return the most memory that this program has held; what the process held before it ran does not count."""
     status = Path("/proc/self/status")
     if not status.exists():
