@@ -7,7 +7,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError, ModelError
-from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, RowStep
 
 NativeT = TypeVar("NativeT")
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
@@ -119,6 +119,19 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
     ) -> NativeT:
         """Continue the training of a trained model on new rows; optional."""
         raise _cannot(self, "update_model")
+
+    def compile_step(self, model: NativeT) -> RowStep:
+        """Return a function that answers one row at a time, for live bars; optional.
+
+        It takes the p values of one complete row as a list of floats; for a :class:`SequenceAdapter` that looks
+        back a (context_rows + 1, p) float64 array instead, the oldest row first. It returns a float for
+        regression, else a sequence with the probability of each class in the fixed order, as ``predict`` would
+        within 1e-6. It may be slow to make, so it is made once for each trained model, and must be fast to call.
+
+        Raises:
+            ModelError: When this model has no such form; it is then asked through ``predict``.
+        """
+        raise _cannot(self, "compile_step")
 
     def save_model(self, model: NativeT) -> ModelFiles:
         """Return a trained model as named files of plain data; optional, and only together with ``load_model``.

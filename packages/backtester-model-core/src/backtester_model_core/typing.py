@@ -1,6 +1,6 @@
 """The array types that the rooms hand to each other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,4 +24,7 @@ NativeModel: TypeAlias = Any
 ModelFiles: TypeAlias = Mapping[str, bytes]
 """A trained model as data: the content of each file by its name."""
 
-__all__ = ["BoolArray", "FloatArray", "IntArray", "ModelFiles", "NativeModel", "TimeArray"]
+RowStep: TypeAlias = Callable[[Any], float | Sequence[float]]
+"""What answers one row: a value, or the probability of each class; see ``ModelFrameworkAdapter.compile_step``."""
+
+__all__ = ["BoolArray", "FloatArray", "IntArray", "ModelFiles", "NativeModel", "RowStep", "TimeArray"]

@@ -13,7 +13,7 @@ from backtester_model_core.exceptions import ModelError
 from backtester_model_core.model.model import BaseModel
 from backtester_model_core.plugins import plugins
 from backtester_model_core.steps import class_positions, learnable_rows, weighted_rows
-from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, RowStep
 
 
 class AdapterModel(BaseModel):
@@ -54,6 +54,19 @@ class AdapterModel(BaseModel):
         if not isinstance(adapter, SequenceAdapter):
             return super().forecast_sequences(values, ends)
         return adapter.predict(self.native, values, ends=ends)
+
+    def row_step(self) -> RowStep | None:
+        """Let the adapter compile the native model; ``None``, logged, where it cannot."""
+        adapter = self.adapter
+        if not adapter.can("compile_step"):
+            return None
+        try:
+            return adapter.compile_step(self.native)
+        except ModelError as error:
+            self.logger.info(
+                "%s is asked one row at a time through predict: %s", self.config.model_name, error
+            )
+            return None
 
     def to_files(self) -> ModelFiles:
         """Let the adapter write the native model as data."""

@@ -26,7 +26,7 @@ from backtester_model_core.saving import OtherVersions, TrainingRecord, rebuild,
 from backtester_model_core.signals import Residuals, SignalFrame, SignalPolicy
 from backtester_model_core.splits import PurgedKFold, purged_tail
 from backtester_model_core.steps import learnable_rows
-from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, NativeModel
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, NativeModel, RowStep
 
 
 class BaseModel(ABC):
@@ -84,6 +84,10 @@ class BaseModel(ABC):
         raise ModelError(
             f"{type(self).__name__} looks back {self.context_rows} rows; fill in forecast_sequences."
         )
+
+    def row_step(self) -> RowStep | None:
+        """Return what answers one row fast, as ``ModelFrameworkAdapter.compile_step`` does; ``None`` without one."""
+        return None
 
     def to_files(self) -> ModelFiles:
         """Return what was fitted as named files of plain data, to be saved; optional, with :meth:`from_files`."""

@@ -15,6 +15,7 @@ from backtester_model_core.bars import bars_notes, check_bars
 from backtester_model_core.bars.panel import bar_spacing
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset
+from backtester_model_core.events import event_frame
 from backtester_model_core.exceptions import EvaluationError
 from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.model import BaseModel
@@ -35,7 +36,7 @@ from backtester_model_core.walkforward.scoring import (
     trade,
     window_table,
 )
-from backtester_model_core.walkforward.second_pass import Event, SecondPass, run_second_pass
+from backtester_model_core.walkforward.second_pass import SecondPass, run_second_pass
 
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all) as windows finish."""
@@ -208,7 +209,7 @@ def _judged(
         "returns": trading.frame,
         "return_metrics": trading.metrics,
         "funnel": funnel(dataset, windows, served, second.signals),
-        "events": _event_frame(second.events),
+        "events": event_frame(second.events),
         "bars_notes": (*(str(note) for note in bars_notes(bars)), *dataset.notes),
     }
     return lambda timings: WalkForwardResult(**fields, timings=timings)
@@ -221,10 +222,3 @@ def _predictions(dataset: Dataset, served: Served) -> pd.DataFrame:
     frame["label_end"] = dataset.label_end[served.rows]
     frame["window"] = served.window
     return frame
-
-
-def _event_frame(events: tuple[Event, ...]) -> pd.DataFrame:
-    columns = ["at", "window", "kind", "message"]
-    return pd.DataFrame(
-        [[pd.Timestamp(each.at), each.window, each.kind, each.message] for each in events], columns=columns
-    )

@@ -12,6 +12,7 @@ import pandas as pd
 
 from backtester_model_core.dataset import Dataset, Prediction
 from backtester_model_core.evaluation import gate_opens, gate_statistic, mean_with_bound, skill_series
+from backtester_model_core.events import Event, EventKind
 from backtester_model_core.exceptions import PluginError
 from backtester_model_core.model import BaseModel
 from backtester_model_core.signals import (
@@ -28,23 +29,6 @@ from backtester_model_core.walkforward.blocks import Block, ScoredRows
 
 MIN_GATE_HORIZONS = 30
 """Scored horizons below which the gate stays shut: so few understate how uncertain their mean is."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened in the walk-forward, at the instant at which it could have been known.
-
-    Attributes:
-        at: UTC instant.
-        window: Number of the window it belongs to.
-        kind: ``trained``, ``refused``, ``gate_opened``, ``gate_closed`` or ``retrain_suggested``.
-        message: What happened, with its figures.
-    """
-
-    at: np.datetime64
-    window: int
-    kind: str
-    message: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +85,7 @@ def run_second_pass(
             live_rows.append(_live_figures(model, served[number], earlier))
             events += _retraining_events(window, served[number], live_rows[-1])
     for event in events:
-        logger.info("%s window %d %s: %s", event.at, event.window, event.kind, event.message)
+        logger.info("%s", event)
     return SecondPass(
         pd.DataFrame(columns, index=dataset.index),
         tuple(sorted(events, key=lambda event: event.at)),
@@ -171,15 +155,11 @@ def _gate(model: BaseModel, earlier: ScoredRows | None, served: Sequence[ScoredR
 def _gate_event(window: Window, statistic: float, *, opens: bool) -> Event:
     if opens:
         said = "off" if np.isnan(statistic) else f"t(g) = {statistic:.2f}"
-        return Event(
-            window.fit_at, window.number, "gate_opened", f"the skill gate lets signals through ({said})"
-        )
-    return Event(
-        window.fit_at,
-        window.number,
-        "gate_closed",
-        f"the skill gate has closed again (t(g) = {statistic:.2f})",
-    )
+        message, kind = f"the skill gate lets signals through ({said})", EventKind.GATE_OPENED
+    else:
+        message = f"the skill gate has closed again (t(g) = {statistic:.2f})"
+        kind = EventKind.GATE_CLOSED
+    return Event(window.fit_at, kind, message, window.number, figures={"t_g": statistic})
 
 
 def _block_signals(
@@ -211,10 +191,20 @@ def _training_events(window: Window, block: Block) -> list[Event]:
         whose = f"{report['symbol']}: " if report["symbol"] else ""
         notes = f"; {'; '.join(report['notes'])}" if report["notes"] else ""
         message = f"{whose}{report['n_rows']:,} rows with labels known to {report['trained_to']}{notes}"
-        events.append(Event(window.fit_at, window.number, "trained", message))
+        events.append(
+            Event(
+                window.fit_at,
+                EventKind.TRAINED,
+                message,
+                window.number,
+                report["symbol"],
+                {"n_rows": report["n_rows"]},
+            )
+        )
     for refusal in block.refusals:
         whose = f"{refusal.symbol}: " if refusal.symbol else ""
-        events.append(Event(window.fit_at, window.number, "refused", f"{whose}{refusal.message}"))
+        message = f"{whose}{refusal.message}"
+        events.append(Event(window.fit_at, EventKind.REFUSED, message, window.number, refusal.symbol))
     return events
 
 
@@ -246,5 +236,14 @@ def _retraining_events(window: Window, block: ScoredRows, figures: dict[str, Any
     if not figures["retrain_suggested"]:
         return []
     at = block.label_end[~np.isnat(block.label_end)].max()
-    message = f"live skill is at most {figures['live_skill_upper']:.3g}, its reference {figures['reference_skill']:.3g}"
-    return [Event(at, window.number, "retrain_suggested", message)]
+    upper, reference = figures["live_skill_upper"], figures["reference_skill"]
+    message = f"live skill is at most {upper:.3g}, its reference {reference:.3g}"
+    return [
+        Event(
+            at,
+            EventKind.RETRAIN_SUGGESTED,
+            message,
+            window.number,
+            figures={"live_skill_upper": upper, "reference_skill": reference},
+        )
+    ]
