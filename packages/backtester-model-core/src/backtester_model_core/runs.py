@@ -6,6 +6,7 @@
       entries/<key>/     one immutable folder per finished window: prediction.npz, entry.json, timings.json
       logs/<key>/001/    what the first training for a window has logged, where an adapter writes logs
       runs/<key>/        one immutable folder per run that was started here: run.json
+      bars.npz           the bars of the run that was started last
       signals.parquet …  the results of the run that finished last, each replaced whole
       .tmp-…             what a writer has not finished; removed when that writer is gone
 

@@ -24,6 +24,7 @@ from backtester_model_core.runs import RunFolder, digest_of
 from backtester_model_core.splits import Window, resolve_train_size, walk_forward_windows
 from backtester_model_core.typing import TimeArray
 from backtester_model_core.walkforward.blocks import Block, serve_or_resume, window_keys
+from backtester_model_core.walkforward.kept_bars import BARS, pack_bars
 from backtester_model_core.walkforward.result import WalkForwardResult
 from backtester_model_core.walkforward.scoring import (
     Served,
@@ -50,7 +51,7 @@ def walk_forward(
     n_jobs: int = 1,
     progress: Progress | None = None,
     logger: logging.Logger | None = None,
-    n_trials: int = 1,
+    n_trials: int | None = None,
 ) -> WalkForwardResult:
     """Train and serve window after window, and judge what was foreseen out of sample.
 
@@ -67,12 +68,12 @@ def walk_forward(
         progress: Called as windows finish.
         logger: Where events are logged.
         n_trials: How many variants are being tried, this one among them: what the deflated Sharpe ratio allows for.
-            ``len(RunFolder(out).runs())`` says how many a folder has seen.
+            When not given, the runs that were ever started in ``out`` are counted, or this one alone.
 
     Raises:
         BacktesterModelError: A subclass that says which bars, option or package is at fault.
     """
-    if n_trials < 1:
+    if n_trials is not None and n_trials < 1:
         raise EvaluationError(f"This run is itself a trial, so there is at least one; given {n_trials}.")
     log = logger or logging.getLogger(__name__)
     started = time.perf_counter()
@@ -86,10 +87,14 @@ def walk_forward(
     windows = plan_windows(model.config, dataset)
     prepared = time.perf_counter()
 
+    if out is not None:
+        RunFolder(out).write_result(BARS, pack_bars(checked))
     blocks = _first_pass(model, dataset, windows, out=out, n_jobs=n_jobs, progress=progress)
     served_at = time.perf_counter()
     second = run_second_pass(model, checked, dataset, windows, blocks, logger=log)
     decided = time.perf_counter()
+    if n_trials is None:
+        n_trials = 1 if out is None else len(RunFolder(out).runs())
     result = _judged(model.config, checked, dataset, windows, blocks, second, n_trials=n_trials)
     timings = {
         "prepare": prepared - started,
