@@ -18,7 +18,7 @@ BARS = "bars.npz"
 def pack_bars(bars: pd.DataFrame) -> bytes:
     """Write bars, as ``check_bars`` returns them, as plain arrays; the same bars give the same bytes."""
     is_panel = isinstance(bars.index, pd.MultiIndex)
-    stamps = bars.index.get_level_values("timestamp") if is_panel else pd.DatetimeIndex(bars.index)
+    stamps = pd.DatetimeIndex(bars.index.get_level_values("timestamp"))
     codes, symbols = symbol_codes(bars.index)
     names = {
         "columns": [str(name) for name in bars.columns],

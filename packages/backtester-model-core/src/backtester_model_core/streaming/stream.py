@@ -1,0 +1,492 @@
+"""Signals from live bars, one bar at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import isfinite, sqrt
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.dataset import Prediction
+from backtester_model_core.evaluation import SkillEvidence
+from backtester_model_core.events import Event, EventKind, event_frame
+from backtester_model_core.exceptions import BarsError, BarsFault, ModelError
+from backtester_model_core.features import FeatureStream, resolve_features, return_volatility
+from backtester_model_core.labels import label_kind
+from backtester_model_core.model import BaseModel
+from backtester_model_core.plugins import plugins
+from backtester_model_core.signals import ModelSignal, SignalPolicy, signal_records
+from backtester_model_core.streaming.answers import Answers, Foreseen
+from backtester_model_core.streaming.incoming import OHLCV, Incoming, read_bar, rows_of
+from backtester_model_core.streaming.memory import RowWindow, SymbolMemory
+from backtester_model_core.streaming.outcomes import OutcomeLedger, Outcomes
+
+NAN = float("nan")
+NOTHING = Foreseen(NAN, None, NAN)
+SCALE = "__scale__"
+MISSING_SPACINGS = 10
+MISSING_DAYS = 5
+MAX_EVENTS = 1_000
+STATE_FORMAT = 1
+
+Models = BaseModel | Mapping[str, BaseModel]
+GateBy = Literal["evidence", "policy"]
+
+
+class SignalStream:
+    """A trained model as a live source of signals; what it remembers does not grow with history.
+
+    Feed it a symbol's bars from where the backtest's begin, or through :meth:`warm_up`, and it gives what the
+    batch gives: features in every bit, scores to 1e-9 (1e-6 where the adapter has a compiled step).
+
+    A bar that is not later than the latest of its symbol changes nothing: it is noted, and the signal that stands
+    is returned again. A bar that ``check_bars`` refuses is an error, and changes nothing either. Bars that are
+    missing are noted, and nothing is filled in: the next bar is the next row, as in a backtest.
+
+    Args:
+        model: A trained model, or one for each symbol.
+        name: Name of the strategy for an engine; the model's by default.
+        gate: What lets signals through where ``gate.mode`` is ``block``: ``evidence`` gathered live as outcomes
+            become known, or the ``policy`` that the model has, as in a backtest.
+        evidence: Evidence to begin with, such as :meth:`SkillEvidence.of` a walk-forward's predictions.
+        settle_every: Bar times after which outcomes that have become known are looked at.
+        fast: Whether a compiled step and compiled features may be used where there are any.
+        logger: Where events are logged.
+
+    Raises:
+        NotTrainedError: Before training.
+    """
+
+    def __init__(
+        self,
+        model: Models,
+        *,
+        name: str | None = None,
+        gate: GateBy = "evidence",
+        evidence: SkillEvidence | None = None,
+        settle_every: int = 21,
+        fast: bool = True,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self._fast = fast
+        self._answers = self._answering(model, None)
+        first = next(iter(self._answers.values())).model
+        self.config = first.config
+        self.name = name or self.config.model_name
+        self.logger = logger or logging.getLogger(__name__)
+        self.evidence = evidence or SkillEvidence(self.config.prediction_horizon)
+        self.events: list[Event] = []
+        self._gates = gate == "evidence" and self.config.gate.mode != "off"
+        self._settle_every = settle_every
+        self._context = first.context_rows
+        self._early = max(self.config.lookback_period - 1 - self._context, 0)
+        self._root_horizon = sqrt(self.config.prediction_horizon)
+        self._is_meta = label_kind(self.config).is_meta
+        self._hooked = self._is_meta or plugins().is_wrapped(self.config.framework, "backtester_signal")
+        self._clear()
+        self._began = self.evidence.snapshot()
+
+    # -- bars in, signals out -----------------------------------------------------------------------------------
+
+    def update(self, bar: Mapping[str, Any]) -> ModelSignal:
+        """Take the next bar of one symbol and return its signal, for the next bar's open.
+
+        Args:
+            bar: ``timestamp``, the five columns and, of several symbols, ``symbol``. Symbols that share a
+                portfolio go through :meth:`update_panel` together, else each is sized as if it were alone.
+
+        Raises:
+            BarsError: When the bar must be refused; nothing has changed then.
+        """
+        incoming = read_bar(bar)
+        memory = self._symbols.get(incoming.symbol)
+        if memory is None:
+            memory = self._new_symbol(incoming)
+        if incoming.at <= memory.at:
+            return self._ignored(memory, incoming)
+        foreseen = self._take(memory, incoming)
+        if self._hooked:
+            return self._decided_together([(memory, incoming, foreseen)])[0]
+        return self._decided(memory, incoming, foreseen)
+
+    def update_panel(self, bars: Iterable[Mapping[str, Any]]) -> list[ModelSignal]:
+        """Take the next bars of several symbols, all of one time, and return their signals in the same order.
+
+        Raises:
+            BarsError: When a bar must be refused, or the times differ; nothing has changed then.
+        """
+        given = [read_bar(bar) for bar in bars]
+        if len({incoming.at for incoming in given}) > 1:
+            stamps = sorted({str(incoming.stamp) for incoming in given})
+            hint = "Give the bars of one time together, and the next time's afterwards."
+            raise BarsError.of(
+                [BarsFault("several_times", "timestamp", None, len(stamps), stamps[0], stamps[1], hint)]
+            )
+        signals: dict[int, ModelSignal] = {}
+        taken: list[tuple[SymbolMemory, Incoming, Foreseen]] = []
+        places: list[int] = []
+        for place, incoming in enumerate(given):
+            memory = self._symbols.get(incoming.symbol) or self._new_symbol(incoming)
+            if incoming.at <= memory.at:
+                signals[place] = self._ignored(memory, incoming)
+            else:
+                taken.append((memory, incoming, self._take(memory, incoming)))
+                places.append(place)
+        if taken:
+            signals |= dict(zip(places, self._decided_together(taken), strict=True))
+        return [signals[place] for place in range(len(given))]
+
+    def warm_up(self, bars: pd.DataFrame) -> None:
+        """Take bars that are past, so that the next one finds everything as a backtest would.
+
+        Args:
+            bars: What ``check_bars`` accepts; earlier bars than the latest taken are noted and left out.
+        """
+        for bar in rows_of(bars):
+            incoming = read_bar(bar)
+            memory = self._symbols.get(incoming.symbol) or self._new_symbol(incoming)
+            if incoming.at <= memory.at:
+                self._ignored(memory, incoming)
+            else:
+                self._take(memory, incoming)
+
+    def generate_signals(self, data: pd.DataFrame, symbol: str = "") -> list[dict[str, Any]]:
+        """Answer an event-driven engine, which passes one row at a time or a frame that grows.
+
+        Args:
+            data: The bar, or all bars so far; rows that were taken already are passed over.
+            symbol: Whose bars they are.
+
+        Returns:
+            One dict for each new row, or the one that stands when none is new; see ``ModelSignal.as_engine_dict``.
+        """
+        memory = self._symbols.get(symbol)
+        new = data
+        if memory is not None:
+            new = data.loc[pd.DatetimeIndex(data.index).as_unit("ns").asi8 > memory.at]
+            if new.empty and memory.signal is not None:
+                return [memory.signal.as_engine_dict()]
+        return [self.update(bar).as_engine_dict() for bar in rows_of(new, symbol)]
+
+    # -- the model --------------------------------------------------------------------------------------------------
+
+    def replace_model(
+        self, model: Models, *, policy: SignalPolicy | Mapping[str, SignalPolicy] | None = None
+    ) -> None:
+        """Serve the next bar with another trained model of the same features; what was remembered stays.
+
+        Raises:
+            ModelError: When the other model has other features.
+        """
+        answers = self._answering(model, policy)
+        before = next(iter(self._answers.values())).model
+        after = next(iter(answers.values())).model
+        if after.columns != before.columns or after.context_rows != before.context_rows:
+            raise ModelError(
+                f"The model {after.config.model_name!r} has other features than {before.config.model_name!r}. "
+                "Make a new stream for it, and warm it up."
+            )
+        self._answers = answers
+        self._open_or_shut()
+
+    @property
+    def has_fast_step(self) -> bool:
+        """Whether every model answers through a compiled step."""
+        return all(answers.step is not None for answers in self._answers.values())
+
+    @property
+    def may_trade(self) -> bool:
+        """Whether signals are let through."""
+        return all(answers.policy.may_trade for answers in self._answers.values())
+
+    def latest_features(self, symbol: str = "") -> Sequence[float]:
+        """Return the features of a symbol's latest bar, in the order of the model's ``columns``."""
+        return self._symbols[symbol].features[:-1]
+
+    @property
+    def event_frame(self) -> pd.DataFrame:
+        """The latest thousand events, one a row."""
+        return event_frame(self.events)
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Forget every bar, and gather evidence from where this stream began."""
+        self._clear()
+        self.events = []
+        self.evidence = SkillEvidence.restored(self._began)
+        self._open_or_shut()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain data, without the model; it may be written as JSON."""
+        return {
+            "format": STATE_FORMAT,
+            "model": [self.config.model_name, list(self._model_columns), self._context],
+            "columns": list(self._columns),
+            "features": self._features.snapshot(),
+            "symbols": {symbol: memory.snapshot() for symbol, memory in self._symbols.items()},
+            "evidence": self.evidence.snapshot(),
+            "outcomes": None if self._ledger is None else self._ledger.snapshot(),
+            "clock": [self._now, self._n_times, self._shortest],
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot, in place of what this stream remembers.
+
+        Raises:
+            ModelError: When it is of another format, or of another model.
+        """
+        if snapshot.get("format") != STATE_FORMAT:
+            raise ModelError(
+                f"The stream's state has the format {snapshot.get('format')!r}; this version reads {STATE_FORMAT}. "
+                "Warm a new stream up."
+            )
+        wanted = [self.config.model_name, list(self._model_columns), self._context]
+        if list(snapshot["model"]) != wanted:
+            raise ModelError(
+                f"The stream's state is of the model {snapshot['model'][0]!r}, not of {self.config.model_name!r} with "
+                "these features. Restore it beside the model it was made with."
+            )
+        self._clear()
+        if snapshot["columns"]:
+            self._learn_columns(tuple(snapshot["columns"])).restore(snapshot["features"])
+        for symbol, state in snapshot["symbols"].items():
+            self._symbols[symbol] = self._blank_memory()
+            self._symbols[symbol].restore(state)
+        self.evidence = SkillEvidence.restored(snapshot["evidence"])
+        if self._ledger is not None and snapshot["outcomes"] is not None:
+            self._ledger.restore(snapshot["outcomes"])
+        self._now, self._n_times, self._shortest = snapshot["clock"]
+        self._open_or_shut()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _answering(self, model: Models, policy: Any) -> dict[str, Answers]:
+        """Bind a model, or one for each symbol; ``""`` stands for every symbol."""
+        if isinstance(model, BaseModel):
+            return {"": Answers(model, policy, fast=self._fast)}
+        policies = policy or {}
+        return {
+            symbol: Answers(each, policies.get(symbol), fast=self._fast) for symbol, each in model.items()
+        }
+
+    @property
+    def _model_columns(self) -> tuple[str, ...]:
+        return next(iter(self._answers.values())).model.columns
+
+    def _clear(self) -> None:
+        self._symbols: dict[str, SymbolMemory] = {}
+        self._columns: tuple[str, ...] = ()
+        self._features = FeatureStream({})
+        self._has_scale = False
+        self._ledger: OutcomeLedger | None = None
+        self._now = -(2**63)
+        self._n_times = 0
+        self._shortest = 2**62
+        self._open_or_shut()
+
+    def _open_or_shut(self) -> None:
+        """Let the gate follow the evidence."""
+        if not self._gates:
+            return
+        opens = self.config.gate.mode == "warn" or self.evidence.shows_skill
+        for answers in self._answers.values():
+            answers.gated(may_trade=opens)
+
+    def _learn_columns(self, columns: tuple[str, ...]) -> FeatureStream:
+        """Bind the features to the columns that bars have, at the first bar."""
+        expressions = resolve_features(
+            self.config.features, bar_columns=columns, feature_columns=self.config.feature_columns
+        )
+        unknown = [name for name in self._model_columns if name not in expressions]
+        if unknown:
+            raise ModelError(
+                f"The model was trained on {unknown[0]!r}, which its configuration does not compute from bars. "
+                "A stream needs a model that was trained on what prepare gave."
+            )
+        wanted = {name: expressions[name] for name in self._model_columns}
+        if self.config.target_column in columns:
+            wanted[SCALE] = return_volatility(self.config.target_column)
+        self._columns = columns
+        self._has_scale = SCALE in wanted
+        self._features = FeatureStream(wanted)
+        if self._gates:
+            self._ledger = OutcomeLedger(self.config, columns)
+        return self._features
+
+    def _blank_memory(self) -> SymbolMemory:
+        window = RowWindow(self._context + 1, len(self._model_columns)) if self._context else None
+        return SymbolMemory(window)
+
+    def _new_symbol(self, incoming: Incoming) -> SymbolMemory:
+        if not self._columns:
+            extra = [name for name in incoming.values if name not in {*OHLCV, "timestamp", "symbol"}]
+            self._learn_columns((*OHLCV, *extra))
+        if "" not in self._answers and incoming.symbol not in self._answers:
+            raise ModelError(
+                f"No model serves {incoming.symbol!r}; there are models for {', '.join(self._answers)}."
+            )
+        memory = self._symbols[incoming.symbol] = self._blank_memory()
+        return memory
+
+    def _take(self, memory: SymbolMemory, incoming: Incoming) -> Foreseen:
+        """Take a bar that comes next, and foresee."""
+        at, values = incoming.at, incoming.values
+        if at > self._now:
+            self._begin_time(at)
+        if memory.n_bars:
+            self._note_gap(memory, incoming)
+        row = self._features.update(incoming.symbol, values)
+        if self._ledger is not None:
+            self._ledger.saw(incoming.symbol, incoming.stamp, values)
+        memory.n_bars += 1
+        memory.at = at
+        memory.bar = tuple([values[name] for name in OHLCV])
+        memory.features = row
+        return self._foresee(memory, incoming, row)
+
+    def _foresee(self, memory: SymbolMemory, incoming: Incoming, row: Sequence[float]) -> Foreseen:
+        scale = NAN
+        if self._has_scale:
+            scale = row[-1] * self._root_horizon
+            row = row[:-1]
+        total = sum(row)
+        is_complete = memory.n_bars > self._early and (total - total == 0.0 or all(map(isfinite, row)))
+        asked: Any = row
+        if memory.window is not None:
+            if not is_complete:
+                memory.window.interrupt()
+            asked = memory.window.add(row) if is_complete else None
+            is_complete = asked is not None
+        if not is_complete:
+            return NOTHING
+        answers = self._answers.get(incoming.symbol) or self._answers[""]
+        foreseen = answers.foresee(asked, scale)
+        if self._ledger is not None:
+            self._ledger.foresaw(
+                incoming.symbol, incoming.at, forecast=foreseen.expected, baseline=answers.baseline
+            )
+        return foreseen
+
+    def _decided(self, memory: SymbolMemory, incoming: Incoming, foreseen: Foreseen) -> ModelSignal:
+        """Decide on one symbol by itself."""
+        answers = self._answers.get(incoming.symbol) or self._answers[""]
+        decision = answers.policy.decide(
+            foreseen.expected, foreseen.probability, foreseen.scale, held=memory.held
+        )
+        memory.held = decision.signal.side
+        stamp = incoming.stamp if self.config.data_config.bar_stamp == "close" else self._close_of(incoming)
+        memory.signal = signal = ModelSignal(stamp, incoming.symbol, *decision)
+        return signal
+
+    def _decided_together(
+        self, taken: Sequence[tuple[SymbolMemory, Incoming, Foreseen]]
+    ) -> list[ModelSignal]:
+        """Decide on symbols that share a time, as the signal hook does."""
+        index = _index_of([incoming for _, incoming, _ in taken])
+        answers = [self._answers.get(incoming.symbol) or self._answers[""] for _, incoming, _ in taken]
+        model = answers[0].model
+        probability = None
+        if model.classes is not None:
+            blank = [NAN] * len(model.classes)
+            probability = np.array([foreseen.probability or blank for _, _, foreseen in taken])
+        prediction = Prediction(
+            index,
+            np.array([foreseen.expected for _, _, foreseen in taken]),
+            probability,
+            model.classes,
+            np.array([foreseen.scale for _, _, foreseen in taken]),
+            held={incoming.symbol: memory.held for memory, incoming, _ in taken},
+        )
+        policy = answers[0].policy
+        if len(self._answers) > 1:
+            policy = replace(policy, baseline=np.array([float(each.policy.baseline) for each in answers]))
+        bars = pd.DataFrame(
+            [[incoming.values[name] for name in self._columns] for _, incoming, _ in taken],
+            index=index,
+            columns=list(self._columns),
+        )
+        own, model.policy = model.policy, policy
+        try:
+            frame = model.signal(bars, prediction)
+        finally:
+            model.policy = own
+        stamps = self.config.data_config
+        if stamps.bar_stamp == "open" and stamps.frequency is None:
+            stamps = stamps.model_copy(update={"frequency": f"{self._shortest // 10**9}s"})
+        signals = signal_records(frame, data_config=stamps)
+        for (memory, _, _), signal in zip(taken, signals, strict=True):
+            memory.held, memory.signal = signal.signal.side, signal
+        return signals
+
+    def _close_of(self, incoming: Incoming) -> pd.Timestamp:
+        """Return the instant at which a bar that is stamped at its open is known."""
+        frequency = self.config.data_config.frequency
+        spacing = pd.Timedelta(frequency) if frequency else pd.Timedelta(self._shortest, "ns")
+        return incoming.stamp + spacing
+
+    def _begin_time(self, at: int) -> None:
+        """Count a new time, and now and then look at what has become known by the one before."""
+        if self._n_times:
+            self._shortest = min(self._shortest, at - self._now)
+        self._now = at
+        self._n_times += 1
+        if self._ledger is not None and self._n_times % self._settle_every == 0:
+            self._learn(self._ledger.settle())
+
+    def _learn(self, known: Outcomes | None) -> None:
+        """Take outcomes that have become known for evidence, and let the gate follow."""
+        if known is None:
+            return
+        excess, lean = known.outcome - known.baseline, known.forecast - known.baseline
+        _, starts = np.unique(known.known_at, return_index=True)
+        for rows in np.split(np.arange(len(excess)), starts[1:]) if len(excess) else ():
+            self.evidence.update(excess[rows], lean[rows])
+        was_open = self.may_trade
+        self._open_or_shut()
+        if self.may_trade != was_open:
+            kind = EventKind.GATE_OPENED if self.may_trade else EventKind.GATE_CLOSED
+            message = f"evidence of skill stands at {self.evidence.value:.3g} after {self.evidence.n} decision times"
+            self._note(kind, message, figures={"evidence": self.evidence.value, "n": float(self.evidence.n)})
+
+    def _ignored(self, memory: SymbolMemory, incoming: Incoming) -> ModelSignal:
+        """Note a bar that comes late or again, and return the signal that stands."""
+        if incoming.at < memory.at:
+            message = f"a bar of {incoming.stamp} came late and was left out"
+        elif tuple([incoming.values[name] for name in OHLCV]) == memory.bar:
+            message = f"the bar of {incoming.stamp} came again"
+        else:
+            message = f"the bar of {incoming.stamp} came again with other values; the first stands"
+        self._note(EventKind.BAR_IGNORED, message, incoming.symbol)
+        if memory.signal is None:
+            return self._decided(memory, incoming, NOTHING)
+        return memory.signal
+
+    def _note_gap(self, memory: SymbolMemory, incoming: Incoming) -> None:
+        gap = incoming.at - memory.at
+        if gap > MISSING_SPACINGS * self._shortest and gap > MISSING_DAYS * 86_400 * 10**9:
+            message = f"no bar between {pd.Timestamp(memory.at)} and {incoming.stamp}"
+            self._note(EventKind.BARS_MISSING, message, incoming.symbol)
+
+    def _note(
+        self, kind: EventKind, message: str, symbol: str = "", figures: Mapping[str, float] | None = None
+    ) -> None:
+        event = Event(np.datetime64(self._now, "ns"), kind, message, symbol=symbol, figures=figures or {})
+        self.events.append(event)
+        del self.events[:-MAX_EVENTS]
+        self.logger.info("%s", event)
+
+
+def _index_of(bars: Sequence[Incoming]) -> pd.Index:
+    """Return the index of bars of one time: timestamps where it is one symbol's plain frame."""
+    stamps = pd.DatetimeIndex([incoming.stamp for incoming in bars], name="timestamp")
+    symbols = [incoming.symbol for incoming in bars]
+    return (
+        stamps
+        if symbols == [""]
+        else pd.MultiIndex.from_arrays([stamps, symbols], names=["timestamp", "symbol"])
+    )
