@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from math import isfinite, sqrt
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.dataset import Prediction
+from backtester_model_core.artifacts import VersionFolder
 from backtester_model_core.evaluation import SkillEvidence
 from backtester_model_core.events import Event, EventKind, event_frame
 from backtester_model_core.exceptions import BarsError, BarsFault, ModelError
-from backtester_model_core.features import FeatureStream, resolve_features, return_volatility
 from backtester_model_core.labels import label_kind
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
-from backtester_model_core.signals import ModelSignal, SignalPolicy, signal_records
+from backtester_model_core.saving import to_artifact
+from backtester_model_core.signals import ModelSignal, SignalPolicy
 from backtester_model_core.streaming.answers import Answers, Foreseen
 from backtester_model_core.streaming.incoming import OHLCV, Incoming, read_bar, rows_of
-from backtester_model_core.streaming.memory import RowWindow, SymbolMemory
+from backtester_model_core.streaming.memory import SymbolMemory
 from backtester_model_core.streaming.outcomes import OutcomeLedger, Outcomes
+from backtester_model_core.streaming.rows import LiveRows
+from backtester_model_core.streaming.saved import read_state, write_state
+from backtester_model_core.streaming.together import Undecided, decide_together
 
 NAN = float("nan")
 NOTHING = Foreseen(NAN, None, NAN)
-SCALE = "__scale__"
 MISSING_SPACINGS = 10
 MISSING_DAYS = 5
+NANOSECONDS_A_DAY = 86_400 * 10**9
 MAX_EVENTS = 1_000
 STATE_FORMAT = 1
 
@@ -82,11 +84,11 @@ class SignalStream:
         self.events: list[Event] = []
         self._gates = gate == "evidence" and self.config.gate.mode != "off"
         self._settle_every = settle_every
-        self._context = first.context_rows
-        self._early = max(self.config.lookback_period - 1 - self._context, 0)
-        self._root_horizon = sqrt(self.config.prediction_horizon)
-        self._is_meta = label_kind(self.config).is_meta
-        self._hooked = self._is_meta or plugins().is_wrapped(self.config.framework, "backtester_signal")
+        self._is_stamped_at_close = self.config.data_config.bar_stamp == "close"
+        self._rows = LiveRows(first)
+        self._hooked = label_kind(self.config).is_meta or plugins().is_wrapped(
+            self.config.framework, "backtester_signal"
+        )
         self._clear()
         self._began = self.evidence.snapshot()
 
@@ -108,10 +110,7 @@ class SignalStream:
             memory = self._new_symbol(incoming)
         if incoming.at <= memory.at:
             return self._ignored(memory, incoming)
-        foreseen = self._take(memory, incoming)
-        if self._hooked:
-            return self._decided_together([(memory, incoming, foreseen)])[0]
-        return self._decided(memory, incoming, foreseen)
+        return self._decided(self._take(memory, incoming))
 
     def update_panel(self, bars: Iterable[Mapping[str, Any]]) -> list[ModelSignal]:
         """Take the next bars of several symbols, all of one time, and return their signals in the same order.
@@ -127,17 +126,15 @@ class SignalStream:
                 [BarsFault("several_times", "timestamp", None, len(stamps), stamps[0], stamps[1], hint)]
             )
         signals: dict[int, ModelSignal] = {}
-        taken: list[tuple[SymbolMemory, Incoming, Foreseen]] = []
-        places: list[int] = []
+        taken: dict[int, Undecided] = {}
         for place, incoming in enumerate(given):
             memory = self._symbols.get(incoming.symbol) or self._new_symbol(incoming)
             if incoming.at <= memory.at:
                 signals[place] = self._ignored(memory, incoming)
             else:
-                taken.append((memory, incoming, self._take(memory, incoming)))
-                places.append(place)
+                taken[place] = self._take(memory, incoming)
         if taken:
-            signals |= dict(zip(places, self._decided_together(taken), strict=True))
+            signals |= dict(zip(taken, self._decided_together(list(taken.values())), strict=True))
         return [signals[place] for place in range(len(given))]
 
     def warm_up(self, bars: pd.DataFrame) -> None:
@@ -205,7 +202,7 @@ class SignalStream:
 
     def latest_features(self, symbol: str = "") -> Sequence[float]:
         """Return the features of a symbol's latest bar, in the order of the model's ``columns``."""
-        return self._symbols[symbol].features[:-1]
+        return self._symbols[symbol].features
 
     @property
     def event_frame(self) -> pd.DataFrame:
@@ -225,14 +222,49 @@ class SignalStream:
         """Return the state as plain data, without the model; it may be written as JSON."""
         return {
             "format": STATE_FORMAT,
-            "model": [self.config.model_name, list(self._model_columns), self._context],
-            "columns": list(self._columns),
-            "features": self._features.snapshot(),
+            "model": self._state_of,
+            "rows": self._rows.snapshot(),
             "symbols": {symbol: memory.snapshot() for symbol, memory in self._symbols.items()},
             "evidence": self.evidence.snapshot(),
             "outcomes": None if self._ledger is None else self._ledger.snapshot(),
             "clock": [self._now, self._n_times, self._shortest],
         }
+
+    def save(self, folder: str | Path) -> None:
+        """Save the model, where it is not saved there yet, and the state; a process that starts again loads both.
+
+        Raises:
+            ModelError: When the stream has a model for each symbol: save those by themselves, and the snapshot.
+            ArtifactError: When the folder cannot be written.
+        """
+        if set(self._answers) != {""}:
+            raise ModelError(
+                "This stream has a model for each symbol. Save each model, and snapshot() beside them."
+            )
+        model = self._answers[""].model
+        versions = VersionFolder(Path(folder) / "model")
+        artifact = to_artifact(model)
+        if (
+            versions.current() is None
+            or versions.read().manifest.content_key != artifact.manifest.content_key
+        ):
+            versions.promote(versions.publish(artifact))
+        write_state(Path(folder), self.snapshot())
+
+    @classmethod
+    def load(cls, folder: str | Path, **options: Any) -> Self:
+        """Load a stream that :meth:`save` wrote, to go on where it stopped.
+
+        Args:
+            folder: Where it was saved.
+            options: What the constructor takes, as it was given then.
+
+        Raises:
+            ArtifactError: When the model or the state must be refused.
+        """
+        stream = cls(BaseModel.load(Path(folder) / "model"), **options)
+        stream.restore(read_state(Path(folder)))
+        return stream
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot, in place of what this stream remembers.
@@ -245,17 +277,16 @@ class SignalStream:
                 f"The stream's state has the format {snapshot.get('format')!r}; this version reads {STATE_FORMAT}. "
                 "Warm a new stream up."
             )
-        wanted = [self.config.model_name, list(self._model_columns), self._context]
-        if list(snapshot["model"]) != wanted:
+        if snapshot["model"] != self._state_of:
             raise ModelError(
-                f"The stream's state is of the model {snapshot['model'][0]!r}, not of {self.config.model_name!r} with "
-                "these features. Restore it beside the model it was made with."
+                f"The stream's state is of a model with other features than {self.config.model_name!r} has. "
+                "Restore it beside the model it was made with."
             )
         self._clear()
-        if snapshot["columns"]:
-            self._learn_columns(tuple(snapshot["columns"])).restore(snapshot["features"])
+        self._rows.restore(snapshot["rows"])
+        self._bind_ledger()
         for symbol, state in snapshot["symbols"].items():
-            self._symbols[symbol] = self._blank_memory()
+            self._symbols[symbol] = self._rows.blank_memory()
             self._symbols[symbol].restore(state)
         self.evidence = SkillEvidence.restored(snapshot["evidence"])
         if self._ledger is not None and snapshot["outcomes"] is not None:
@@ -275,14 +306,13 @@ class SignalStream:
         }
 
     @property
-    def _model_columns(self) -> tuple[str, ...]:
-        return next(iter(self._answers.values())).model.columns
+    def _state_of(self) -> dict[str, Any]:
+        """What a state must agree with: the features, and how many rows are looked back on."""
+        return {"features": list(self._rows.names), "context_rows": self._rows.n_context}
 
     def _clear(self) -> None:
         self._symbols: dict[str, SymbolMemory] = {}
-        self._columns: tuple[str, ...] = ()
-        self._features = FeatureStream({})
-        self._has_scale = False
+        self._rows.forget()
         self._ledger: OutcomeLedger | None = None
         self._now = -(2**63)
         self._n_times = 0
@@ -297,137 +327,65 @@ class SignalStream:
         for answers in self._answers.values():
             answers.gated(may_trade=opens)
 
-    def _learn_columns(self, columns: tuple[str, ...]) -> FeatureStream:
-        """Bind the features to the columns that bars have, at the first bar."""
-        expressions = resolve_features(
-            self.config.features, bar_columns=columns, feature_columns=self.config.feature_columns
-        )
-        unknown = [name for name in self._model_columns if name not in expressions]
-        if unknown:
-            raise ModelError(
-                f"The model was trained on {unknown[0]!r}, which its configuration does not compute from bars. "
-                "A stream needs a model that was trained on what prepare gave."
-            )
-        wanted = {name: expressions[name] for name in self._model_columns}
-        if self.config.target_column in columns:
-            wanted[SCALE] = return_volatility(self.config.target_column)
-        self._columns = columns
-        self._has_scale = SCALE in wanted
-        self._features = FeatureStream(wanted)
-        if self._gates:
-            self._ledger = OutcomeLedger(self.config, columns)
-        return self._features
-
-    def _blank_memory(self) -> SymbolMemory:
-        window = RowWindow(self._context + 1, len(self._model_columns)) if self._context else None
-        return SymbolMemory(window)
+    def _bind_ledger(self) -> None:
+        if self._gates and self._rows.columns:
+            self._ledger = OutcomeLedger(self.config, self._rows.columns)
 
     def _new_symbol(self, incoming: Incoming) -> SymbolMemory:
-        if not self._columns:
+        """Begin a symbol; the first bar of all says which columns there are."""
+        if not self._rows.columns:
             extra = [name for name in incoming.values if name not in {*OHLCV, "timestamp", "symbol"}]
-            self._learn_columns((*OHLCV, *extra))
+            self._rows.bind([*OHLCV, *extra])
+            self._bind_ledger()
         if "" not in self._answers and incoming.symbol not in self._answers:
             raise ModelError(
                 f"No model serves {incoming.symbol!r}; there are models for {', '.join(self._answers)}."
             )
-        memory = self._symbols[incoming.symbol] = self._blank_memory()
+        memory = self._symbols[incoming.symbol] = self._rows.blank_memory()
         return memory
 
-    def _take(self, memory: SymbolMemory, incoming: Incoming) -> Foreseen:
+    def _take(self, memory: SymbolMemory, incoming: Incoming) -> Undecided:
         """Take a bar that comes next, and foresee."""
-        at, values = incoming.at, incoming.values
-        if at > self._now:
-            self._begin_time(at)
-        if memory.n_bars:
-            self._note_gap(memory, incoming)
-        row = self._features.update(incoming.symbol, values)
-        if self._ledger is not None:
-            self._ledger.saw(incoming.symbol, incoming.stamp, values)
-        memory.n_bars += 1
-        memory.at = at
-        memory.bar = tuple([values[name] for name in OHLCV])
-        memory.features = row
-        return self._foresee(memory, incoming, row)
-
-    def _foresee(self, memory: SymbolMemory, incoming: Incoming, row: Sequence[float]) -> Foreseen:
-        scale = NAN
-        if self._has_scale:
-            scale = row[-1] * self._root_horizon
-            row = row[:-1]
-        total = sum(row)
-        is_complete = memory.n_bars > self._early and (total - total == 0.0 or all(map(isfinite, row)))
-        asked: Any = row
-        if memory.window is not None:
-            if not is_complete:
-                memory.window.interrupt()
-            asked = memory.window.add(row) if is_complete else None
-            is_complete = asked is not None
-        if not is_complete:
-            return NOTHING
+        before, ledger = memory.at, self._ledger
+        if incoming.at > self._now:
+            self._begin_time(incoming.at)
+        asked, scale = self._rows.take(memory, incoming)
+        if memory.n_bars > 1:
+            self._note_gap(before, incoming)
+        if ledger is not None:
+            ledger.saw(incoming.symbol, incoming.stamp, incoming.values)
         answers = self._answers.get(incoming.symbol) or self._answers[""]
+        if asked is None:
+            return Undecided(memory, incoming, answers, NOTHING)
         foreseen = answers.foresee(asked, scale)
-        if self._ledger is not None:
-            self._ledger.foresaw(
+        if ledger is not None:
+            ledger.foresaw(
                 incoming.symbol, incoming.at, forecast=foreseen.expected, baseline=answers.baseline
             )
-        return foreseen
+        return Undecided(memory, incoming, answers, foreseen)
 
-    def _decided(self, memory: SymbolMemory, incoming: Incoming, foreseen: Foreseen) -> ModelSignal:
+    def _decided(self, undecided: Undecided) -> ModelSignal:
         """Decide on one symbol by itself."""
-        answers = self._answers.get(incoming.symbol) or self._answers[""]
-        decision = answers.policy.decide(
-            foreseen.expected, foreseen.probability, foreseen.scale, held=memory.held
-        )
+        if self._hooked:
+            return self._decided_together([undecided])[0]
+        memory, incoming, answers, (expected, probability, scale) = undecided
+        decision = answers.policy.decide(expected, probability, scale, held=memory.held)
         memory.held = decision.signal.side
-        stamp = incoming.stamp if self.config.data_config.bar_stamp == "close" else self._close_of(incoming)
+        stamp = incoming.stamp if self._is_stamped_at_close else incoming.stamp + self._spacing
         memory.signal = signal = ModelSignal(stamp, incoming.symbol, *decision)
         return signal
 
-    def _decided_together(
-        self, taken: Sequence[tuple[SymbolMemory, Incoming, Foreseen]]
-    ) -> list[ModelSignal]:
-        """Decide on symbols that share a time, as the signal hook does."""
-        index = _index_of([incoming for _, incoming, _ in taken])
-        answers = [self._answers.get(incoming.symbol) or self._answers[""] for _, incoming, _ in taken]
-        model = answers[0].model
-        probability = None
-        if model.classes is not None:
-            blank = [NAN] * len(model.classes)
-            probability = np.array([foreseen.probability or blank for _, _, foreseen in taken])
-        prediction = Prediction(
-            index,
-            np.array([foreseen.expected for _, _, foreseen in taken]),
-            probability,
-            model.classes,
-            np.array([foreseen.scale for _, _, foreseen in taken]),
-            held={incoming.symbol: memory.held for memory, incoming, _ in taken},
-        )
-        policy = answers[0].policy
-        if len(self._answers) > 1:
-            policy = replace(policy, baseline=np.array([float(each.policy.baseline) for each in answers]))
-        bars = pd.DataFrame(
-            [[incoming.values[name] for name in self._columns] for _, incoming, _ in taken],
-            index=index,
-            columns=list(self._columns),
-        )
-        own, model.policy = model.policy, policy
-        try:
-            frame = model.signal(bars, prediction)
-        finally:
-            model.policy = own
+    def _decided_together(self, undecided: Sequence[Undecided]) -> list[ModelSignal]:
         stamps = self.config.data_config
-        if stamps.bar_stamp == "open" and stamps.frequency is None:
-            stamps = stamps.model_copy(update={"frequency": f"{self._shortest // 10**9}s"})
-        signals = signal_records(frame, data_config=stamps)
-        for (memory, _, _), signal in zip(taken, signals, strict=True):
-            memory.held, memory.signal = signal.signal.side, signal
-        return signals
+        if not self._is_stamped_at_close:
+            stamps = stamps.model_copy(update={"frequency": f"{self._spacing // pd.Timedelta('1s')}s"})
+        return decide_together(undecided, columns=self._rows.columns, data_config=stamps)
 
-    def _close_of(self, incoming: Incoming) -> pd.Timestamp:
-        """Return the instant at which a bar that is stamped at its open is known."""
+    @property
+    def _spacing(self) -> pd.Timedelta:
+        """How long a bar takes: as configured, or the shortest distance between two times so far."""
         frequency = self.config.data_config.frequency
-        spacing = pd.Timedelta(frequency) if frequency else pd.Timedelta(self._shortest, "ns")
-        return incoming.stamp + spacing
+        return pd.Timedelta(frequency) if frequency else pd.Timedelta(self._shortest, "ns")
 
     def _begin_time(self, at: int) -> None:
         """Count a new time, and now and then look at what has become known by the one before."""
@@ -462,14 +420,15 @@ class SignalStream:
         else:
             message = f"the bar of {incoming.stamp} came again with other values; the first stands"
         self._note(EventKind.BAR_IGNORED, message, incoming.symbol)
-        if memory.signal is None:
-            return self._decided(memory, incoming, NOTHING)
+        if memory.signal is None:  # only warmed up
+            answers = self._answers.get(incoming.symbol) or self._answers[""]
+            return self._decided(Undecided(memory, incoming, answers, NOTHING))
         return memory.signal
 
-    def _note_gap(self, memory: SymbolMemory, incoming: Incoming) -> None:
-        gap = incoming.at - memory.at
-        if gap > MISSING_SPACINGS * self._shortest and gap > MISSING_DAYS * 86_400 * 10**9:
-            message = f"no bar between {pd.Timestamp(memory.at)} and {incoming.stamp}"
+    def _note_gap(self, before: int, incoming: Incoming) -> None:
+        gap = incoming.at - before
+        if gap > MISSING_SPACINGS * self._shortest and gap > MISSING_DAYS * NANOSECONDS_A_DAY:
+            message = f"no bar between {pd.Timestamp(before)} and {incoming.stamp}"
             self._note(EventKind.BARS_MISSING, message, incoming.symbol)
 
     def _note(
@@ -479,14 +438,3 @@ class SignalStream:
         self.events.append(event)
         del self.events[:-MAX_EVENTS]
         self.logger.info("%s", event)
-
-
-def _index_of(bars: Sequence[Incoming]) -> pd.Index:
-    """Return the index of bars of one time: timestamps where it is one symbol's plain frame."""
-    stamps = pd.DatetimeIndex([incoming.stamp for incoming in bars], name="timestamp")
-    symbols = [incoming.symbol for incoming in bars]
-    return (
-        stamps
-        if symbols == [""]
-        else pd.MultiIndex.from_arrays([stamps, symbols], names=["timestamp", "symbol"])
-    )

@@ -207,6 +207,19 @@ def serve_window(model: BaseModel, dataset: Dataset, window: Window, *, measure_
     )
 
 
+def models_of(model: BaseModel, dataset: Dataset, window: Window) -> dict[str, BaseModel]:
+    """Train a window's model again, as :func:`serve_window` did: by symbol, or ``""`` for a pooled one.
+
+    Raises:
+        TrainingError: When a training is refused.
+    """
+    trained = {}
+    for symbol, train_rows, _ in _groups(model.config, dataset, window):
+        trained[symbol] = model.untrained()
+        trained[symbol].train_dataset(dataset.take(train_rows), measure_residuals=False)
+    return trained
+
+
 def serve_or_resume(
     model: BaseModel,
     dataset: Dataset,
