@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,10 @@ class SymbolMemory:
         held: Side that it left: 1 long, -1 short, 0 none.
         window: The rows that the model looks back on, if it does.
         features: The latest row of features.
+        expected: What was foreseen for it; NaN for nothing.
     """
 
-    __slots__ = ("at", "bar", "features", "held", "n_bars", "signal", "window")
+    __slots__ = ("at", "bar", "expected", "features", "held", "n_bars", "signal", "window")
 
     def __init__(self, window: RowWindow | None) -> None:
         self.n_bars = 0
@@ -70,6 +72,7 @@ class SymbolMemory:
         self.held = 0
         self.window = window
         self.features: Sequence[float] = ()
+        self.expected = nan
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain data."""

@@ -39,6 +39,7 @@ class LiveRows:
         self.names = model.columns
         self.n_context = model.context_rows
         self._n_early = max(model.config.lookback_period - 1 - self.n_context, 0)
+        self._nothing = [nan] * len(self.names)
         self._root_horizon = sqrt(model.config.prediction_horizon)
         self.forget()
 
@@ -90,9 +91,10 @@ class LiveRows:
             scale = row[-1] * self._root_horizon
             row = row[:-1]
         memory.n_bars += 1
-        memory.at, memory.bar, memory.features = incoming.at, bar, row
-        total = sum(row)
-        is_complete = memory.n_bars > self._n_early and (total - total == 0.0 or all(map(isfinite, row)))
+        memory.at, memory.bar = incoming.at, bar
+        memory.features = row if memory.n_bars > self._n_early else self._nothing
+        total = sum(memory.features)
+        is_complete = total - total == 0.0 or all(map(isfinite, memory.features))
         if memory.window is None:
             return LiveRow(row if is_complete else None, scale)
         if is_complete:

@@ -137,19 +137,24 @@ class SignalStream:
             signals |= dict(zip(taken, self._decided_together(list(taken.values())), strict=True))
         return [signals[place] for place in range(len(given))]
 
-    def warm_up(self, bars: pd.DataFrame) -> None:
+    def warm_up(self, bars: pd.DataFrame | Iterable[Mapping[str, Any]]) -> None:
         """Take bars that are past, so that the next one finds everything as a backtest would.
 
         Args:
-            bars: What ``check_bars`` accepts; earlier bars than the latest taken are noted and left out.
+            bars: One symbol's frame, a panel by (timestamp, symbol), or single bars in order of time. Those that
+                are not later than the latest of their symbol are noted and left out.
+
+        Raises:
+            BarsError: When a bar must be refused; those before it are taken.
         """
-        for bar in rows_of(bars):
+        for bar in rows_of(bars) if isinstance(bars, pd.DataFrame) else bars:
             incoming = read_bar(bar)
             memory = self._symbols.get(incoming.symbol) or self._new_symbol(incoming)
             if incoming.at <= memory.at:
                 self._ignored(memory, incoming)
             else:
                 self._take(memory, incoming)
+                memory.held = 0  # no signal was given, so none stands
 
     def generate_signals(self, data: pd.DataFrame, symbol: str = "") -> list[dict[str, Any]]:
         """Answer an event-driven engine, which passes one row at a time or a frame that grows.
@@ -203,6 +208,10 @@ class SignalStream:
     def latest_features(self, symbol: str = "") -> Sequence[float]:
         """Return the features of a symbol's latest bar, in the order of the model's ``columns``."""
         return self._symbols[symbol].features
+
+    def latest_forecast(self, symbol: str = "") -> float:
+        """Return what was foreseen at a symbol's latest bar; NaN for nothing."""
+        return self._symbols[symbol].expected
 
     @property
     def event_frame(self) -> pd.DataFrame:
@@ -337,10 +346,6 @@ class SignalStream:
             extra = [name for name in incoming.values if name not in {*OHLCV, "timestamp", "symbol"}]
             self._rows.bind([*OHLCV, *extra])
             self._bind_ledger()
-        if "" not in self._answers and incoming.symbol not in self._answers:
-            raise ModelError(
-                f"No model serves {incoming.symbol!r}; there are models for {', '.join(self._answers)}."
-            )
         memory = self._symbols[incoming.symbol] = self._rows.blank_memory()
         return memory
 
@@ -354,10 +359,12 @@ class SignalStream:
             self._note_gap(before, incoming)
         if ledger is not None:
             ledger.saw(incoming.symbol, incoming.stamp, incoming.values)
-        answers = self._answers.get(incoming.symbol) or self._answers[""]
-        if asked is None:
+        answers = self._answers.get(incoming.symbol) or self._answers.get("")
+        if asked is None or answers is None:
+            memory.expected = NAN
             return Undecided(memory, incoming, answers, NOTHING)
         foreseen = answers.foresee(asked, scale)
+        memory.expected = foreseen.expected
         if ledger is not None:
             ledger.foresaw(
                 incoming.symbol, incoming.at, forecast=foreseen.expected, baseline=answers.baseline
@@ -366,9 +373,9 @@ class SignalStream:
 
     def _decided(self, undecided: Undecided) -> ModelSignal:
         """Decide on one symbol by itself."""
-        if self._hooked:
-            return self._decided_together([undecided])[0]
         memory, incoming, answers, (expected, probability, scale) = undecided
+        if answers is None or self._hooked:
+            return self._decided_together([undecided])[0]
         decision = answers.policy.decide(expected, probability, scale, held=memory.held)
         memory.held = decision.signal.side
         stamp = incoming.stamp if self._is_stamped_at_close else incoming.stamp + self._spacing
@@ -421,7 +428,7 @@ class SignalStream:
             message = f"the bar of {incoming.stamp} came again with other values; the first stands"
         self._note(EventKind.BAR_IGNORED, message, incoming.symbol)
         if memory.signal is None:  # only warmed up
-            answers = self._answers.get(incoming.symbol) or self._answers[""]
+            answers = self._answers.get(incoming.symbol) or self._answers.get("")
             return self._decided(Undecided(memory, incoming, answers, NOTHING))
         return memory.signal
 

@@ -11,18 +11,18 @@ import pandas as pd
 
 from backtester_model_core.config import DataConfig
 from backtester_model_core.dataset import Prediction
-from backtester_model_core.signals import ModelSignal, signal_records
+from backtester_model_core.signals import ModelSignal, Reason, SignalFrame, neutral_signals, signal_records
 from backtester_model_core.streaming.answers import Answers, Foreseen
 from backtester_model_core.streaming.incoming import Incoming
 from backtester_model_core.streaming.memory import SymbolMemory
 
 
 class Undecided(NamedTuple):
-    """One symbol's bar, what its model foresees, and where the symbol stands."""
+    """One symbol's bar, what its model foresees, and where it stands; without a model ``answers`` is ``None``."""
 
     memory: SymbolMemory
     incoming: Incoming
-    answers: Answers
+    answers: Answers | None
     foreseen: Foreseen
 
 
@@ -37,7 +37,22 @@ def decide_together(
         data_config: How the bars are stamped.
     """
     index = _index_of([each.incoming for each in undecided])
-    model = undecided[0].answers.model
+    answering = [each.answers for each in undecided if each.answers is not None]
+    if answering:
+        frame = _ask_policy(undecided, answering, index, columns)
+        frame.loc[[each.answers is None for each in undecided], "reason"] = Reason.NO_MODEL.value
+    else:
+        frame = neutral_signals(index, Reason.NO_MODEL)
+    signals = signal_records(frame, data_config=data_config)
+    for each, signal in zip(undecided, signals, strict=True):
+        each.memory.held, each.memory.signal = signal.signal.side, signal
+    return signals
+
+
+def _ask_policy(
+    undecided: Sequence[Undecided], answering: Sequence[Answers], index: pd.Index, columns: Sequence[str]
+) -> SignalFrame:
+    model = answering[0].model
     probability = None
     if model.classes is not None:
         blank = [np.nan] * len(model.classes)
@@ -51,9 +66,10 @@ def decide_together(
         np.array([each.foreseen.scale for each in undecided]),
         held={each.incoming.symbol: each.memory.held for each in undecided},
     )
-    policy = undecided[0].answers.policy
-    if any(each.answers is not undecided[0].answers for each in undecided):
-        policy = replace(policy, baseline=np.array([each.answers.baseline for each in undecided]))
+    policy = answering[0].policy
+    if any(each is not answering[0] for each in answering):
+        baselines = [np.nan if each.answers is None else each.answers.baseline for each in undecided]
+        policy = replace(policy, baseline=np.array(baselines))
     bars = pd.DataFrame(
         [[each.incoming.values[name] for name in columns] for each in undecided],
         index=index,
@@ -61,13 +77,9 @@ def decide_together(
     )
     own, model.policy = model.policy, policy
     try:
-        frame = model.signal(bars, prediction)
+        return model.signal(bars, prediction)
     finally:
         model.policy = own
-    signals = signal_records(frame, data_config=data_config)
-    for each, signal in zip(undecided, signals, strict=True):
-        each.memory.held, each.memory.signal = signal.signal.side, signal
-    return signals
 
 
 def _index_of(bars: Sequence[Incoming]) -> pd.Index:
