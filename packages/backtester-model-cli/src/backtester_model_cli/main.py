@@ -11,6 +11,7 @@ from backtester_model_cli.adapters import adapters
 from backtester_model_cli.cross_validate import cross_validate
 from backtester_model_cli.demo import demo
 from backtester_model_cli.exits import EXIT_CODES
+from backtester_model_cli.replay_diff import replay_diff
 from backtester_model_cli.run import run
 from backtester_model_cli.schema import schema
 from backtester_model_cli.validate import validate
@@ -27,6 +28,7 @@ app.command()(demo)
 app.command()(adapters)
 app.command()(validate)
 app.command(name="cross-validate")(cross_validate)
+app.command(name="replay-diff", epilog=EXIT_CODES)(replay_diff)
 app.command()(schema)
 
 
