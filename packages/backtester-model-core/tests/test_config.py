@@ -14,12 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtester_model_core.config import (
+    CalibrationConfig,
     CostsConfig,
     DataConfig,
     FeaturesConfig,
     GateConfig,
     LabelConfig,
     ModelConfig,
+    SizingConfig,
+    ThresholdsConfig,
     ValidationConfig,
     files,
     parse_config,
@@ -27,7 +30,18 @@ from backtester_model_core.config import (
 )
 from backtester_model_core.exceptions import ConfigError
 
-GROUPS = [ModelConfig, CostsConfig, DataConfig, FeaturesConfig, GateConfig, LabelConfig, ValidationConfig]
+GROUPS = [
+    ModelConfig,
+    CalibrationConfig,
+    CostsConfig,
+    DataConfig,
+    FeaturesConfig,
+    GateConfig,
+    LabelConfig,
+    SizingConfig,
+    ThresholdsConfig,
+    ValidationConfig,
+]
 
 # -- what the tests share -------------------------------------------------------------------------------------------
 

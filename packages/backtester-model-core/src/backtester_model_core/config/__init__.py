@@ -17,9 +17,11 @@ from backtester_model_core.config.groups import (
 from backtester_model_core.config.model import ModelConfig
 from backtester_model_core.config.named import Named, PlainValue
 from backtester_model_core.config.network import NetworkModelConfig
+from backtester_model_core.config.signals import CalibrationConfig, SizingConfig, ThresholdsConfig
 from backtester_model_core.config.training import EarlyStopping, TrainingConfig
 
 __all__ = [
+    "CalibrationConfig",
     "CostsConfig",
     "DataConfig",
     "EarlyStopping",
@@ -32,6 +34,8 @@ __all__ = [
     "NetworkModelConfig",
     "PlacedLayer",
     "PlainValue",
+    "SizingConfig",
+    "ThresholdsConfig",
     "TrainingConfig",
     "ValidationConfig",
     "WeightConfig",
