@@ -20,10 +20,12 @@ from backtester_model_core.exceptions import EvaluationError
 from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
+from backtester_model_core.retraining import Policy, retraining_policy
 from backtester_model_core.runs import RunFolder, digest_of
 from backtester_model_core.splits import Window, resolve_train_size, walk_forward_windows
 from backtester_model_core.typing import TimeArray
-from backtester_model_core.walkforward.blocks import Block, serve_or_resume, window_keys
+from backtester_model_core.walkforward.blocks import Block, BlockKeys, serve_or_resume, window_keys
+from backtester_model_core.walkforward.lived import Lived, live_through
 from backtester_model_core.walkforward.result import WalkForwardResult
 from backtester_model_core.walkforward.scoring import (
     Served,
@@ -51,6 +53,7 @@ def walk_forward(
     progress: Progress | None = None,
     logger: logging.Logger | None = None,
     n_trials: int = 1,
+    policy: Policy | None = None,
 ) -> WalkForwardResult:
     """Train and serve window after window, and judge what was foreseen out of sample.
 
@@ -58,16 +61,22 @@ def walk_forward(
     other, and training rows are purged by their label's end. The first pass trains and foresees every window;
     the second, in time order, sets policies from the outcomes then known and gives signals.
 
+    Where ``retraining`` is more than a schedule, windows are not planned but lived: session by session the policy
+    is asked, on what is known by then, whether to train.
+
     Args:
         config: A configuration, a mapping, or the path of a configuration file.
         bars: What ``check_bars`` accepts.
         out: A run folder. Each finished window is on disk there before the next starts, so that a killed run
             resumes; results are written there at the end.
-        n_jobs: Windows served at a time, each in its own process (joblib); -1 for one a core.
+        n_jobs: Windows served at a time, each in its own process (joblib); -1 for one a core. Lived windows are
+            served one after the other, since each depends on what came before.
         progress: Called as windows finish.
         logger: Where events are logged.
         n_trials: How many variants are being tried, this one among them: what the deflated Sharpe ratio allows for.
             ``len(RunFolder(out).runs())`` says how many a folder has seen.
+        policy: A policy of one's own that says when to train, within the bounds of ``retraining``; by default that
+            of the configuration.
 
     Raises:
         BacktesterModelError: A subclass that says which bars, option or package is at fault.
@@ -83,12 +92,19 @@ def walk_forward(
     model = create_model(
         resolve_config(model.config.model_copy(update={"random_state": model.seed}), dataset)
     )
-    windows = plan_windows(model.config, dataset)
     prepared = time.perf_counter()
 
-    blocks = _first_pass(model, dataset, windows, out=out, n_jobs=n_jobs, progress=progress)
+    lived = policy is not None or not model.config.retraining.is_planned
+    first = (
+        _live(model, dataset, policy, out=out, progress=progress)
+        if lived
+        else _first_pass(model, dataset, out=out, n_jobs=n_jobs, progress=progress)
+    )
+    windows, blocks = first.windows, first.blocks
     served_at = time.perf_counter()
-    second = run_second_pass(model, checked, dataset, windows, blocks, logger=log)
+    second = run_second_pass(
+        model, checked, dataset, windows, blocks, logger=log, earlier_events=first.events
+    )
     decided = time.perf_counter()
     result = _judged(model.config, checked, dataset, windows, blocks, second, n_trials=n_trials)
     timings = {
@@ -147,18 +163,40 @@ def plan_windows(config: ModelConfig, dataset: Dataset) -> list[Window]:
     )
 
 
+def _live(
+    model: BaseModel,
+    dataset: Dataset,
+    wish: Policy | None,
+    *,
+    out: str | Path | None,
+    progress: Progress | None,
+) -> Lived:
+    """Serve session by session, trained when the policy says so, from the run folder where that is finished."""
+    folder = None
+    if out is not None:
+        store = RunFolder(out)
+        folder = store.path
+        bars = BlockKeys(model, dataset).of(np.arange(len(dataset)), np.arange(len(dataset)), is_first=True)
+        facts = {"config": model.config.model_dump(mode="json"), "bars": bars}
+        if wish is not None:
+            facts["policy"] = f"{type(wish).__module__}:{type(wish).__qualname__}"
+        store.record_run(digest_of(facts), facts)
+    policy = retraining_policy(model.config, wish=wish)
+    return live_through(model, dataset, policy, folder=folder, progress=progress)
+
+
 def _first_pass(
     model: BaseModel,
     dataset: Dataset,
-    windows: list[Window],
     *,
     out: str | Path | None,
     n_jobs: int,
     progress: Progress | None,
-) -> list[Block]:
-    """Serve every window, in parallel where asked to, from the run folder where it is finished."""
+) -> Lived:
+    """Serve every planned window, in parallel where asked to, from the run folder where it is finished."""
     import joblib  # here, because the core's import must stay light
 
+    windows = plan_windows(model.config, dataset)
     keys: list[str | None] = [None] * len(windows)
     folder = None
     if out is not None:
@@ -177,7 +215,7 @@ def _first_pass(
         blocks.append(block)
         if progress is not None:
             progress(len(blocks), len(windows))
-    return blocks
+    return Lived(windows, blocks, ())
 
 
 def _judged(

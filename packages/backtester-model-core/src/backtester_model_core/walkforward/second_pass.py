@@ -26,6 +26,7 @@ from backtester_model_core.signals import (
 from backtester_model_core.splits import Window
 from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward.blocks import Block, ScoredRows
+from backtester_model_core.walkforward.expiry import expiry_events, silence, stale_rows
 
 MIN_GATE_HORIZONS = 30
 """Scored horizons below which the gate stays shut: so few understate how uncertain their mean is."""
@@ -56,15 +57,27 @@ def run_second_pass(
     blocks: Sequence[Block],
     *,
     logger: logging.Logger,
+    earlier_events: Sequence[Event] = (),
 ) -> SecondPass:
-    """Walk the windows in time order; each window's signals use only outcomes known at its fit."""
+    """Walk the windows in time order; each window's signals use only outcomes known at its fit.
+
+    Args:
+        model: An untrained model, whose policy is set for each window.
+        bars: Checked bars.
+        dataset: All rows.
+        windows: What was served when.
+        blocks: What was foreseen in each window.
+        logger: Where events are logged.
+        earlier_events: What happened in the first pass.
+    """
     columns = {
         name: values.to_numpy(copy=True)
         for name, values in neutral_signals(dataset.index, Reason.NOT_SERVED).items()
     }
     served = [_scored(dataset, window, block) for window, block in zip(windows, blocks, strict=True)]
     inner = [block.inner for block in blocks if block.inner is not None]
-    events: list[Event] = []
+    stale = [stale_rows(model.config, dataset, window) for window in windows]
+    events = [*earlier_events, *expiry_events(model.config, dataset, windows, stale)]
     gate_rows: list[dict[str, Any]] = []
     live_rows: list[dict[str, Any]] = []
     is_open = False
@@ -79,6 +92,7 @@ def run_second_pass(
         policies = model.config.gate.mode != "block" or opens
         model.policy = _policy(model, window, block, served[:number], inner, may_trade=policies)
         frame = _block_signals(model, bars, dataset, window, block)
+        silence(frame, stale[number])
         for name, values in columns.items():
             values[window.test_rows] = frame[name].to_numpy()
         if model.config.enable_monitoring:
@@ -186,7 +200,9 @@ def _block_signals(
 
 
 def _training_events(window: Window, block: Block) -> list[Event]:
-    events = []
+    events: list[Event] = []
+    if window.trained_at is not None:
+        return events
     for report in block.reports:
         whose = f"{report['symbol']}: " if report["symbol"] else ""
         notes = f"; {'; '.join(report['notes'])}" if report["notes"] else ""
