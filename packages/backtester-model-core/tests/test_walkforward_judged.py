@@ -117,3 +117,23 @@ def test_written_metrics_hold_every_verdict(linear_config, tmp_path):
     assert {name: verdict["t_g"] for name, verdict in written["symbol_verdicts"].items()} == pytest.approx(
         {name: verdict.t_g for name, verdict in result.symbol_verdicts.items()}
     )
+
+
+def test_the_trials_of_a_run_folder_are_counted(linear_config, bars, tmp_path):
+    walk_forward(linear_config, bars, out=tmp_path)
+    other = linear_config.model_copy(update={"prediction_horizon": 2})
+
+    second = walk_forward(other, bars, out=tmp_path)
+
+    net = second.returns["signals"].to_numpy()
+    assert second.return_metrics["signals"]["deflated_sharpe"] == pytest.approx(
+        deflated_sharpe_ratio(net, n_trials=2)
+    )
+
+
+def test_repeating_a_run_is_no_further_trial(linear_config, bars, tmp_path):
+    first = walk_forward(linear_config, bars, out=tmp_path)
+
+    again = walk_forward(linear_config, bars, out=tmp_path)
+
+    assert again.return_metrics == first.return_metrics

@@ -180,6 +180,8 @@ class Prediction:
         probability: (n, k) probability of each class in the order of ``classes``; ``None`` for regression.
         classes: Classes in their fixed order; ``None`` for regression.
         scale: (n,) volatility of what is foreseen, as known at the row; ``None`` when unknown.
+        held: The side that each symbol was left with before the first row, 1 or -1; a symbol that is not named
+            holds none. Only a policy that keeps sides reads it.
 
     Raises:
         PredictionError: When the columns do not belong to the same rows, or the probabilities to the classes.
@@ -190,6 +192,7 @@ class Prediction:
     probability: FloatArray | None = None
     classes: tuple[float, ...] | None = None
     scale: FloatArray | None = None
+    held: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.index)
@@ -225,9 +228,10 @@ class Prediction:
         return pd.DataFrame(columns, index=self.index)
 
     def take(self, rows: IntArray | BoolArray) -> Self:
-        """Return the given rows, as positions or as a mask."""
+        """Return the given rows, as positions or as a mask; what was held before the first is not known of them."""
         return replace(
             self,
+            held=None,
             index=self.index[rows],
             expected=self.expected[rows],
             probability=None if self.probability is None else self.probability[rows],

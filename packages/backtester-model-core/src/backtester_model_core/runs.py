@@ -6,6 +6,7 @@
       entries/<key>/     one immutable folder per finished window: prediction.npz, entry.json, timings.json
       logs/<key>/001/    what the first training for a window has logged, where an adapter writes logs
       runs/<key>/        one immutable folder per run that was started here: run.json
+      bars.npz           the bars of the run that was started last
       signals.parquet …  the results of the run that finished last, each replaced whole
       .tmp-…             what a writer has not finished; removed when that writer is gone
 
@@ -21,7 +22,6 @@ import io
 import itertools
 import json
 import math
-import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,7 +33,13 @@ from typing import Any
 import numpy as np
 
 from backtester_model_core.exceptions import RunError
-from backtester_model_core.storage import sweep_temporaries, sync_folder, temporary_folder, write_synced
+from backtester_model_core.storage import (
+    replace_file,
+    sweep_temporaries,
+    sync_folder,
+    temporary_folder,
+    write_synced,
+)
 from backtester_model_core.typing import FloatArray
 
 FORMAT = 1
@@ -149,15 +155,12 @@ class RunFolder:
             RunError: When it cannot be written; the file that was there stays.
         """
         target = self.path / name
-        with self._writing(target) as temporary:
-            write_synced(temporary / name, content)
-            os.replace(temporary / name, target)
-            sync_folder(self.path)
-        return target
+        with self._explaining(target):
+            return replace_file(target, content)
 
     def _publish(self, files: Mapping[str, bytes], target: Path) -> None:
         """Make a folder of files, whole; where another writer was faster, its folder stays."""
-        with self._writing(target) as temporary:
+        with self._explaining(target), temporary_folder(self.path) as temporary:
             for name, content in files.items():
                 write_synced(temporary / name, content)
             sync_folder(temporary)
@@ -169,11 +172,10 @@ class RunFolder:
             sync_folder(target.parent)
 
     @contextmanager
-    def _writing(self, target: Path) -> Iterator[Path]:
-        """Give a temporary folder to write in, and say what to do when the disk refuses."""
+    def _explaining(self, target: Path) -> Iterator[None]:
+        """Say what to do when the disk refuses."""
         try:
-            with temporary_folder(self.path) as temporary:
-                yield temporary
+            yield
         except OSError as error:
             raise RunError(
                 f"{target} cannot be written: {error.strerror or error}. Free the disk or name another folder."

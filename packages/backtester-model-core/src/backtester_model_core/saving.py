@@ -190,6 +190,7 @@ def _restore(model: BaseModel, artifact: Artifact) -> None:
         policy.baseline,
         residuals,
         policy.may_trade,
+        model.classes,
     )
     model.from_files({name: content for name, content in artifact.files.items() if name != CORE_ARRAYS})
     _replay(model, state)

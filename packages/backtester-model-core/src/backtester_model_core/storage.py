@@ -47,6 +47,19 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def replace_file(target: Path, content: bytes) -> Path:
+    """Write or replace one file, whole or not at all; its folder is there.
+
+    Raises:
+        OSError: When it cannot be written; the file that was there stays.
+    """
+    with temporary_folder(target.parent) as temporary:
+        write_synced(temporary / target.name, content)
+        os.replace(temporary / target.name, target)
+        sync_folder(target.parent)
+    return target
+
+
 def sync_folder(path: Path) -> None:
     """Make a rename last through a power cut, where the system lets a folder be synced."""
     if os.name == "posix":

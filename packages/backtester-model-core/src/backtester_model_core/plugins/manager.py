@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IN_CODE = "in code"
+CORE_MODULE = __name__.partition(".")[0]
 
 
 class Plugins:
@@ -180,6 +181,11 @@ class Plugins:
             others = [adapter for name, adapter in self._adapters.items() if name != framework]
             self._scoped[key] = self._manager.subset_hook_caller(hook, others)
         return self._scoped[key]
+
+    def is_wrapped(self, framework: str, hook: str) -> bool:
+        """Tell whether somebody beside the core answers or wraps a hook for a framework's models."""
+        plugins = [implementation.plugin for implementation in self.call(framework, hook).get_hookimpls()]
+        return any(not type(plugin).__module__.startswith(f"{CORE_MODULE}.") for plugin in plugins)
 
     def versions(self, framework: str) -> list[str]:
         """Name what a framework's results depend on: its distribution and what that and the core need, as installed."""

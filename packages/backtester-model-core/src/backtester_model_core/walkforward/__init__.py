@@ -1,6 +1,21 @@
 """Many windows: a walk-forward that can be resumed, and run in parallel."""
 
-from backtester_model_core.walkforward.engine import plan_windows, resolve_config, walk_forward
+from backtester_model_core.walkforward.engine import (
+    Walked,
+    plan_windows,
+    resolve_config,
+    walk_forward,
+    walk_windows,
+)
+from backtester_model_core.walkforward.kept_bars import read_bars
 from backtester_model_core.walkforward.result import WalkForwardResult
 
-__all__ = ["WalkForwardResult", "plan_windows", "resolve_config", "walk_forward"]
+__all__ = [
+    "WalkForwardResult",
+    "Walked",
+    "plan_windows",
+    "read_bars",
+    "resolve_config",
+    "walk_forward",
+    "walk_windows",
+]

@@ -214,7 +214,7 @@ class Training:
         refusals: list[Refusal] = []
         seconds = {"train": 0.0, "predict": 0.0}
 
-        for symbol, served in self._groups(rows):
+        for symbol, served in self.groups(rows):
             started = time.perf_counter()
             try:
                 twin = self.model_of(symbol)
@@ -239,7 +239,7 @@ class Training:
             expected, probability, baseline, class_share, joined, tuple(reports), tuple(refusals), seconds
         )
 
-    def _groups(self, rows: IntArray) -> Iterator[tuple[str, IntArray]]:
+    def groups(self, rows: IntArray) -> Iterator[tuple[str, IntArray]]:
         """Yield (symbol, positions among the rows) for each model that answers some of them."""
         if self.model.config.pooling == "pooled":
             yield "", np.arange(len(rows))
@@ -280,6 +280,16 @@ class Training:
             return rows
         own: IntArray = rows[self.dataset.symbol_codes[rows] == self.dataset.symbols.index(symbol)]
         return own
+
+
+def models_of(model: BaseModel, dataset: Dataset, window: Window) -> dict[str, BaseModel]:
+    """Train a window's model again, as :func:`serve_window` did: by symbol, or ``""`` for a pooled one.
+
+    Raises:
+        TrainingError: When a training is refused.
+    """
+    training = Training(model, dataset, window.train_rows)
+    return {symbol: training.model_of(symbol) for symbol, _ in training.groups(window.test_rows)}
 
 
 def serve_or_resume(

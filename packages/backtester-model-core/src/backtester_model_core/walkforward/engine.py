@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from backtester_model_core.runs import RunFolder, digest_of
 from backtester_model_core.splits import Window, resolve_train_size, walk_forward_windows
 from backtester_model_core.typing import TimeArray
 from backtester_model_core.walkforward.blocks import Block, BlockKeys, serve_or_resume, window_keys
+from backtester_model_core.walkforward.kept_bars import BARS, pack_bars
 from backtester_model_core.walkforward.lived import Lived, live_through
 from backtester_model_core.walkforward.result import WalkForwardResult
 from backtester_model_core.walkforward.scoring import (
@@ -52,7 +54,7 @@ def walk_forward(
     n_jobs: int = 1,
     progress: Progress | None = None,
     logger: logging.Logger | None = None,
-    n_trials: int = 1,
+    n_trials: int | None = None,
     policy: Policy | None = None,
 ) -> WalkForwardResult:
     """Train and serve window after window, and judge what was foreseen out of sample.
@@ -74,16 +76,62 @@ def walk_forward(
         progress: Called as windows finish.
         logger: Where events are logged.
         n_trials: How many variants are being tried, this one among them: what the deflated Sharpe ratio allows for.
-            ``len(RunFolder(out).runs())`` says how many a folder has seen.
+            When not given, the runs that were ever started in ``out`` are counted, or this one alone.
         policy: A policy of one's own that says when to train, within the bounds of ``retraining``; by default that
             of the configuration.
 
     Raises:
         BacktesterModelError: A subclass that says which bars, option or package is at fault.
     """
-    if n_trials < 1:
+    if n_trials is not None and n_trials < 1:
         raise EvaluationError(f"This run is itself a trial, so there is at least one; given {n_trials}.")
-    log = logger or logging.getLogger(__name__)
+    walked = walk_windows(
+        config, bars, out=out, n_jobs=n_jobs, progress=progress, logger=logger, policy=policy
+    )
+    if n_trials is None:
+        n_trials = 1 if out is None else len(RunFolder(out).runs())
+    decided = time.perf_counter()
+    result = _judged(walked, n_trials=n_trials)
+    finished = result({**walked.seconds, "judge": time.perf_counter() - decided})
+    if out is not None:
+        finished.write(out)
+    return finished
+
+
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """Windows that were walked through, before anything is judged.
+
+    Attributes:
+        model: The untrained model of the resolved configuration.
+        bars: The checked bars.
+        dataset: Features and labels of every bar.
+        windows: What was learned from, and what was served.
+        blocks: What each window's model foresaw.
+        second: What was decided.
+        seconds: Time spent in each stage.
+    """
+
+    model: BaseModel
+    bars: pd.DataFrame
+    dataset: Dataset
+    windows: list[Window]
+    blocks: list[Block]
+    second: SecondPass
+    seconds: Mapping[str, float]
+
+
+def walk_windows(
+    config: ModelConfig | Mapping[str, Any] | str | Path,
+    bars: pd.DataFrame,
+    *,
+    out: str | Path | None = None,
+    n_jobs: int = 1,
+    progress: Progress | None = None,
+    logger: logging.Logger | None = None,
+    policy: Policy | None = None,
+) -> Walked:
+    """Train, foresee and decide window after window; arguments and errors as for :func:`walk_forward`."""
     started = time.perf_counter()
     settings = config if isinstance(config, ModelConfig) else load_config(config)
     checked = check_bars(bars)
@@ -92,33 +140,32 @@ def walk_forward(
     model = create_model(
         resolve_config(model.config.model_copy(update={"random_state": model.seed}), dataset)
     )
+    if out is not None:
+        RunFolder(out).write_result(BARS, pack_bars(checked))
     prepared = time.perf_counter()
-
-    lived = policy is not None or not model.config.retraining.is_planned
-    first = (
-        _live(model, dataset, policy, out=out, progress=progress)
-        if lived
-        else _first_pass(model, dataset, out=out, n_jobs=n_jobs, progress=progress)
-    )
+    if policy is None and model.config.retraining.is_planned:
+        first = _first_pass(model, dataset, out=out, n_jobs=n_jobs, progress=progress)
+    else:
+        first = _live(model, dataset, policy, out=out, progress=progress)
     windows, blocks = first.windows, first.blocks
     served_at = time.perf_counter()
     second = run_second_pass(
-        model, checked, dataset, windows, blocks, logger=log, earlier_events=first.events
+        model,
+        checked,
+        dataset,
+        windows,
+        blocks,
+        logger=logger or logging.getLogger(__name__),
+        earlier_events=first.events,
     )
-    decided = time.perf_counter()
-    result = _judged(model.config, checked, dataset, windows, blocks, second, n_trials=n_trials)
-    timings = {
+    seconds = {
         "prepare": prepared - started,
         "train": sum(block.seconds["train"] for block in blocks),
         "predict": sum(block.seconds["predict"] for block in blocks),
         "first_pass": served_at - prepared,
-        "second_pass": decided - served_at,
-        "judge": time.perf_counter() - decided,
+        "second_pass": time.perf_counter() - served_at,
     }
-    finished = result(timings)
-    if out is not None:
-        finished.write(out)
-    return finished
+    return Walked(model, checked, dataset, windows, blocks, second, seconds)
 
 
 def resolve_config(config: ModelConfig, dataset: Dataset) -> ModelConfig:
@@ -218,21 +265,19 @@ def _first_pass(
     return Lived(windows, blocks, ())
 
 
-def _judged(
-    config: ModelConfig,
-    bars: pd.DataFrame,
-    dataset: Dataset,
-    windows: list[Window],
-    blocks: list[Block],
-    second: SecondPass,
-    *,
-    n_trials: int,
-) -> Callable[[Mapping[str, float]], WalkForwardResult]:
+def _judged(walked: Walked, *, n_trials: int) -> Callable[[Mapping[str, float]], WalkForwardResult]:
     """Measure everything; what remains is to say how long it took."""
-    served = Served.of(dataset, windows, blocks)
+    config, bars, dataset, windows, second = (
+        walked.model.config,
+        walked.bars,
+        walked.dataset,
+        walked.windows,
+        walked.second,
+    )
+    served = Served.of(dataset, windows, walked.blocks)
     trading = trade(config, bars, dataset, served, second.signals, n_trials=n_trials)
     verdicts = judge(config, dataset, served)
-    table = window_table(dataset, windows, blocks, served, second.gate, second.live)
+    table = window_table(dataset, windows, walked.blocks, served, second.gate, second.live)
     fields: dict[str, Any] = {
         "config": config,
         "predictions": _predictions(dataset, served),

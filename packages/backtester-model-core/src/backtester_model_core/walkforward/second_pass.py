@@ -41,12 +41,14 @@ class SecondPass:
         events: In time order.
         live: One row of live figures for each window; no columns when monitoring is off.
         gate: For each window, the gate's statistic (NaN where undefined) and whether it was open.
+        policies: The policy of each window.
     """
 
     signals: SignalFrame
     events: tuple[Event, ...]
     live: pd.DataFrame
     gate: pd.DataFrame
+    policies: tuple[SignalPolicy, ...]
 
 
 def run_second_pass(
@@ -80,6 +82,7 @@ def run_second_pass(
     events = [*earlier_events, *expiry_events(model.config, dataset, windows, stale)]
     gate_rows: list[dict[str, Any]] = []
     live_rows: list[dict[str, Any]] = []
+    policies: list[SignalPolicy] = []
     is_open = False
     for number, (window, block) in enumerate(zip(windows, blocks, strict=True)):
         events += _training_events(window, block)
@@ -89,8 +92,9 @@ def run_second_pass(
             events.append(_gate_event(window, statistic, opens=opens))
         is_open = opens
         gate_rows.append({"gate_statistic": statistic, "gate_open": opens})
-        policies = model.config.gate.mode != "block" or opens
-        model.policy = _policy(model, window, block, served[:number], inner, may_trade=policies)
+        may_trade = model.config.gate.mode != "block" or opens
+        model.policy = _policy(model, window, block, served[:number], inner, may_trade=may_trade)
+        policies.append(model.policy)
         frame = _block_signals(model, bars, dataset, window, block)
         silence(frame, stale[number])
         for name, values in columns.items():
@@ -105,6 +109,7 @@ def run_second_pass(
         tuple(sorted(events, key=lambda event: event.at)),
         pd.DataFrame(live_rows),
         pd.DataFrame(gate_rows),
+        tuple(policies),
     )
 
 

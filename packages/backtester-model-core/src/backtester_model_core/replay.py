@@ -1,0 +1,295 @@
+"""Whether what was backtested is what would run live: a finished run, replayed bar by bar and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.bars import check_bars
+from backtester_model_core.exceptions import RunError
+from backtester_model_core.factory import load_config
+from backtester_model_core.model import BaseModel
+from backtester_model_core.signals import ModelSignal, SignalPolicy
+from backtester_model_core.streaming import SignalStream
+from backtester_model_core.streaming.incoming import rows_of
+from backtester_model_core.walkforward import Walked, read_bars, walk_windows
+from backtester_model_core.walkforward.blocks import models_of
+
+PLAIN_TOLERANCE = 1e-9
+COMPILED_TOLERANCE = 1e-6
+MAX_LISTED = 20
+
+Progress = Callable[[int, int], None]
+"""Called with (bars replayed, bars in all) now and then."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value that differs between the backtest and the stream.
+
+    Attributes:
+        at: Timestamp of the bar, as in the bars.
+        symbol: Its symbol; empty for one symbol's plain frame.
+        what: The bars' column, the feature, ``forecast``, ``signal`` or ``target_weight``.
+        batch: The backtest's value.
+        stream: The stream's.
+    """
+
+    at: pd.Timestamp
+    symbol: str
+    what: str
+    batch: Any
+    stream: Any
+
+    def __str__(self) -> str:
+        whose = f" of {self.symbol}" if self.symbol else ""
+        return (
+            f"{self.what} at {self.at}{whose}: {self.batch!r} in the backtest, {self.stream!r} in the stream"
+        )
+
+
+@dataclass
+class ReplayReport:
+    """What a replay found.
+
+    Attributes:
+        n_bars: Bars replayed.
+        n_signals: Signals compared.
+        tolerance: How far forecasts may differ, as a share of the largest.
+        worst_forecast: How far they do.
+        counts: Values that differ, by kind: ``bar``, ``feature``, ``forecast``, ``signal``, ``target_weight``.
+        first: The first difference of each kind.
+        at_threshold: Signals that differ because a score lies within the tolerance of a threshold; the first 20.
+        n_at_threshold: How many there are.
+    """
+
+    tolerance: float
+    n_bars: int = 0
+    n_signals: int = 0
+    worst_forecast: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, Difference] = field(default_factory=dict)
+    at_threshold: list[Difference] = field(default_factory=list)
+    n_at_threshold: int = 0
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing differs but signals whose score lies at a threshold."""
+        return not self.counts
+
+    @property
+    def sentence(self) -> str:
+        """Say what was found."""
+        if self.is_equal:
+            excused = f", {self.n_at_threshold} of them at a threshold" if self.n_at_threshold else ""
+            return (
+                f"The stream equals the backtest: {self.n_bars:,} bars, {self.n_signals:,} signals{excused}; forecasts "
+                f"differ by at most {self.worst_forecast:.2g}."
+            )
+        kinds = ", ".join(
+            f"{count:,} {kind}{'s' if count != 1 else ''}" for kind, count in self.counts.items()
+        )
+        earliest = min(self.first.values(), key=lambda difference: difference.at)
+        return f"The stream differs from the backtest in {kinds}. First: {earliest}."
+
+    def note(self, kind: str, difference: Difference) -> None:
+        """Count a difference, and keep it when it is the first of its kind."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.first.setdefault(kind, difference)
+
+
+def replay_diff(
+    run: str | Path, bars: pd.DataFrame | None = None, *, fast: bool = True, progress: Progress | None = None
+) -> ReplayReport:
+    """Feed a run's bars to a stream, one at a time, and compare everything with what the run found.
+
+    Each window's model is trained again, by the same rows and seed; features and memory run through from the
+    first bar. Features must agree in every bit, forecasts to 1e-9 of the largest (1e-6 where the adapter has a
+    compiled step), and signals wherever the score does not lie that close to a threshold.
+
+    Args:
+        run: The folder of a finished walk-forward.
+        bars: Bars to feed instead of those that the run keeps, such as today's download of the same history. Where
+            they were edited, the first bar, feature and value that differ are named.
+        fast: Whether compiled steps may be used.
+        progress: Called now and then.
+
+    Raises:
+        RunError: When the folder holds no finished run.
+    """
+    folder = Path(run)
+    if not (folder / "config.json").is_file():
+        raise RunError(f"{folder} holds no finished run. Name the folder given to run --out.")
+    kept = read_bars(folder)
+    walked = walk_windows(load_config(folder / "config.json"), kept, out=folder)
+    return _Replay(walked, fast=fast).over(kept if bars is None else check_bars(bars), progress)
+
+
+class _Replay:
+    """A walk-forward beside the stream that replays it."""
+
+    def __init__(self, walked: Walked, *, fast: bool) -> None:
+        self._walked = walked
+        self._fast = fast
+        self._is_single = not isinstance(walked.bars.index, pd.MultiIndex)
+        dataset = walked.dataset
+        stamps = walked.bars.index.get_level_values("timestamp") if not self._is_single else walked.bars.index
+        self._at = pd.DatetimeIndex(stamps).as_unit("ns").asi8
+        symbols = [dataset.symbols[code] for code in dataset.symbol_codes]
+        self._row = {key: row for row, key in enumerate(zip(self._at.tolist(), symbols, strict=True))}
+        self._forecast = np.full(len(dataset), np.nan)
+        self._window = np.zeros(len(dataset), dtype=np.int64)
+        for window, block in zip(walked.windows, walked.blocks, strict=True):
+            self._forecast[window.test_rows] = block.expected
+            self._window[window.test_rows] = window.number
+        self._largest = float(np.nanmax(np.abs(self._forecast), initial=0.0)) or 1.0
+        self._signals = {name: walked.second.signals[name].to_numpy() for name in walked.second.signals}
+        self._values = {str(name): walked.bars[name].to_numpy() for name in walked.bars}
+
+    def over(self, bars: pd.DataFrame, progress: Progress | None) -> ReplayReport:
+        """Replay bars and return what differs."""
+        report = ReplayReport(PLAIN_TOLERANCE)
+        rows = rows_of(bars)
+        stream: SignalStream | None = None
+        n_done = 0
+        for number, bars_of_window in self._parts(rows):
+            stream = self._serving(stream, number)
+            if stream is None:
+                continue
+            report.tolerance = COMPILED_TOLERANCE if stream.has_fast_step else report.tolerance
+            is_served = number >= 0 and not self._walked.blocks[number].refusals
+            for together in bars_of_window:
+                if is_served:
+                    signals = (
+                        stream.update_panel(together) if not self._is_single else [stream.update(together[0])]
+                    )
+                    self._compare(report, together, stream, signals)
+                else:
+                    stream.warm_up(together)
+                    self._compare(report, together, stream, None)
+                n_done += len(together)
+            if progress is not None:
+                progress(n_done, len(rows))
+        self._note_missing(report, rows)
+        return report
+
+    def _parts(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, list[list[dict[str, Any]]]]]:
+        """Yield (window, its bars time by time), -1 for the bars before the first window."""
+        starts = [self._at[window.test_rows[0]] for window in self._walked.windows]
+        number, last = -1, None
+        part: list[list[dict[str, Any]]] = []
+        for row in rows:
+            at = pd.Timestamp(row["timestamp"]).value
+            if at != last:
+                while number + 1 < len(starts) and at >= starts[number + 1]:
+                    yield number, part
+                    number, part = number + 1, []
+                part.append([])
+                last = at
+            part[-1].append(row)
+        yield number, part
+
+    def _serving(self, stream: SignalStream | None, number: int) -> SignalStream | None:
+        """Put a window's models in force; those of the first window also see the bars before it."""
+        walked = self._walked
+        usable = [place for place, block in enumerate(walked.blocks) if not block.refusals]
+        if not usable:
+            return None
+        place = max(number, usable[0])
+        if stream is not None and (number <= usable[0] or walked.blocks[number].refusals):
+            return stream
+        trained = models_of(walked.model, walked.dataset, walked.windows[place])
+        policies = self._policies(place, trained)
+        is_pooled = walked.model.config.pooling == "pooled"
+        models: Any = trained[""] if is_pooled else trained
+        policy: Any = policies[""] if is_pooled else policies
+        if stream is None:
+            stream = SignalStream(models, gate="policy", fast=self._fast)
+        stream.replace_model(models, policy=policy)
+        return stream
+
+    def _policies(self, number: int, trained: Mapping[str, BaseModel]) -> dict[str, SignalPolicy]:
+        """Return the policy of each of a window's models: the window's own, with the model's baseline."""
+        policy = self._walked.second.policies[number]
+        if np.ndim(policy.baseline) == 0:
+            return dict.fromkeys(trained, policy)
+        return {symbol: replace(policy, baseline=model.baseline) for symbol, model in trained.items()}
+
+    def _compare(
+        self,
+        report: ReplayReport,
+        bars: list[dict[str, Any]],
+        stream: SignalStream,
+        signals: list[ModelSignal] | None,
+    ) -> None:
+        dataset = self._walked.dataset
+        for place, bar in enumerate(bars):
+            stamp, symbol = bar["timestamp"], bar.get("symbol", "")
+            report.n_bars += 1
+            row = self._row.get((pd.Timestamp(stamp).value, symbol))
+            if row is None:
+                report.note("bar", Difference(stamp, symbol, "the bar", "none", "one"))
+                continue
+            for name, column in self._values.items():
+                if not _same(column[row], bar.get(name, np.nan)):
+                    report.note("bar", Difference(stamp, symbol, name, float(column[row]), bar.get(name)))
+            found = stream.latest_features(symbol)
+            if not np.array_equal(dataset.values[row], found, equal_nan=True):
+                self._note_features(report, stamp, symbol, dataset.values[row], found)
+            if signals is not None:
+                self._compare_signal(
+                    report, row, stamp, symbol, stream.latest_forecast(symbol), signals[place]
+                )
+
+    def _note_features(self, report: ReplayReport, stamp: Any, symbol: str, batch: Any, found: Any) -> None:
+        for name, expected, value in zip(self._walked.dataset.columns, batch, found, strict=True):
+            if not _same(expected, value):
+                report.note("feature", Difference(stamp, symbol, name, float(expected), float(value)))
+
+    def _compare_signal(
+        self, report: ReplayReport, row: int, stamp: Any, symbol: str, forecast: float, signal: ModelSignal
+    ) -> None:
+        report.n_signals += 1
+        batch = float(self._forecast[row])
+        distance = abs(forecast - batch) / self._largest
+        if np.isnan(distance):
+            distance = 0.0 if np.isnan(forecast) and np.isnan(batch) else np.inf
+        report.worst_forecast = max(report.worst_forecast, distance)
+        if distance > report.tolerance:
+            report.note("forecast", Difference(stamp, symbol, "forecast", batch, forecast))
+        expected = self._signals["signal"][row]
+        if signal.signal.value != expected:
+            difference = Difference(stamp, symbol, "signal", expected, signal.signal.value)
+            if self._lies_at_threshold(row, signal, report.tolerance):
+                report.n_at_threshold += 1
+                report.at_threshold = [*report.at_threshold, difference][:MAX_LISTED]
+            else:
+                report.note("signal", difference)
+        elif abs(signal.target_weight - self._signals["target_weight"][row]) > COMPILED_TOLERANCE:
+            weight = float(self._signals["target_weight"][row])
+            report.note(
+                "target_weight", Difference(stamp, symbol, "target_weight", weight, signal.target_weight)
+            )
+
+    def _lies_at_threshold(self, row: int, signal: ModelSignal, tolerance: float) -> bool:
+        """Say whether a threshold lies between two confidences, or within the tolerance of both."""
+        low, high = sorted((float(self._signals["confidence"][row]), signal.confidence))
+        policy = self._walked.second.policies[self._window[row]]
+        levels = (0.5, policy.signal_threshold, policy.confidence_threshold, policy.strong_confidence)
+        return any(low - tolerance <= level <= high + tolerance for level in levels)
+
+    def _note_missing(self, report: ReplayReport, rows: list[dict[str, Any]]) -> None:
+        """Note the bars that the run had and the replay has not."""
+        given = {(pd.Timestamp(row["timestamp"]).value, row.get("symbol", "")) for row in rows}
+        for at, symbol in self._row:
+            if (at, symbol) not in given:
+                report.note("bar", Difference(pd.Timestamp(at), symbol, "the bar", "one", "none"))
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one == other) or bool(np.isnan(one) and np.isnan(other))

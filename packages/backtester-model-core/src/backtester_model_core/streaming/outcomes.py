@@ -1,0 +1,156 @@
+"""What became of live forecasts: each outcome, once the label says that it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.bars import Panel
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.labels import compute_label
+from backtester_model_core.typing import FloatArray, TimeArray
+
+SETTLING = 5
+"""Bars beyond the label's own that a tail keeps, so that no window in it is cut short."""
+
+
+class Outcomes(NamedTuple):
+    """Forecasts whose outcomes are known, in order of their decision times.
+
+    Attributes:
+        symbols: Each row's symbol.
+        known_at: (n,) decision times.
+        usable_from: (n,) instants from which the outcomes may be used.
+        outcome: (n,) what happened.
+        forecast: (n,) what was foreseen.
+        baseline: (n,) training mean of the model that foresaw.
+    """
+
+    symbols: Sequence[str]
+    known_at: TimeArray
+    usable_from: TimeArray
+    outcome: FloatArray
+    forecast: FloatArray
+    baseline: FloatArray
+
+
+class OutcomeLedger:
+    """Forecasts that wait for their outcomes, beside the bars that will tell; it does not grow with history.
+
+    Labels are computed by the labels' own code over the tail of the bars, so that live and backtest agree on what
+    an outcome is and when it is known.
+
+    Args:
+        config: What is foreseen.
+        columns: The bar columns to remember.
+    """
+
+    def __init__(self, config: ModelConfig, columns: Sequence[str]) -> None:
+        self._config = config
+        self._columns = tuple(columns)
+        self._context = config.label.volatility_window + SETTLING
+        self._patience = config.prediction_horizon + config.label.delisted_after + SETTLING
+        self._bars: dict[str, list[list[Any]]] = {}
+        self._waiting: dict[tuple[int, str], tuple[float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def saw(self, symbol: str, stamp: pd.Timestamp, values: Mapping[str, Any]) -> None:
+        """Remember a bar."""
+        row = [stamp, *(values[name] for name in self._columns)]
+        try:
+            self._bars[symbol].append(row)
+        except KeyError:
+            self._bars[symbol] = [row]
+
+    def foresaw(self, symbol: str, at: int, *, forecast: float, baseline: float) -> None:
+        """Remember what was foreseen at a bar, by its stamp in UTC nanoseconds."""
+        self._waiting[at, symbol] = (forecast, baseline)
+
+    def settle(self) -> Outcomes | None:
+        """Hand over the forecasts whose outcomes are known by the latest bar, and forget them.
+
+        A forecast whose symbol has long gone on without telling has no outcome and is forgotten too.
+        """
+        if not self._waiting:
+            self._trim()
+            return None
+        frame, panel = self._tail()
+        label = compute_label(panel, self._config)
+        usable_from = label.label_end if label.settled_at is None else label.settled_at
+        is_known = ~np.isnan(label.target) & (usable_from <= panel.known_at.max())
+        stamps, symbols = (
+            frame.index.get_level_values(name)[panel.order] for name in ("timestamp", "symbol")
+        )
+        at = pd.DatetimeIndex(stamps).as_unit("ns").asi8.tolist()
+        place = {key: row for row, key in enumerate(zip(at, symbols, strict=True))}
+        known = [key for key in sorted(self._waiting) if is_known[place[key]]]
+        rows = [place[key] for key in known]
+        foreseen = np.array([self._waiting[key] for key in known]).reshape(-1, 2)
+        overdue = self._overdue()
+        for key in [*known, *(key for key in self._waiting if key[0] < overdue.get(key[1], key[0]))]:
+            self._waiting.pop(key, None)
+        self._trim()
+        return Outcomes(
+            [symbols[row] for row in rows],
+            panel.known_at[rows],
+            usable_from[rows],
+            label.target[rows],
+            foreseen[:, 0],
+            foreseen[:, 1],
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain data."""
+        return {
+            "columns": list(self._columns),
+            "bars": {
+                symbol: [[row[0].isoformat(), *map(float, row[1:])] for row in rows]
+                for symbol, rows in self._bars.items()
+            },
+            "waiting": [[at, symbol, *foreseen] for (at, symbol), foreseen in self._waiting.items()],
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self._columns = tuple(snapshot["columns"])
+        self._bars = {
+            symbol: [[pd.Timestamp(row[0]), *row[1:]] for row in rows]
+            for symbol, rows in snapshot["bars"].items()
+        }
+        self._waiting = {
+            (at, symbol): (forecast, baseline) for at, symbol, forecast, baseline in snapshot["waiting"]
+        }
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _tail(self) -> tuple[pd.DataFrame, Panel]:
+        """Lay the remembered bars out as a panel, time by time."""
+        rows = [(row[0], symbol, *row[1:]) for symbol, rows in self._bars.items() for row in rows]
+        frame = pd.DataFrame(rows, columns=["timestamp", "symbol", *self._columns])
+        frame = frame.set_index(["timestamp", "symbol"]).sort_index()
+        stamps = self._config.data_config
+        return frame, Panel.of(frame, bar_stamp=stamps.bar_stamp, frequency=stamps.frequency)
+
+    def _overdue(self) -> dict[str, int]:
+        """Return for each symbol the stamp before which a forecast has waited too long."""
+        return {
+            symbol: rows[-self._patience][0].value
+            for symbol, rows in self._bars.items()
+            if len(rows) >= self._patience
+        }
+
+    def _trim(self) -> None:
+        """Forget the bars that no waiting forecast needs."""
+        first: dict[str, int] = {}
+        for at, symbol in self._waiting:
+            first[symbol] = min(at, first.get(symbol, at))
+        for symbol, rows in self._bars.items():
+            keep = len(rows)
+            while keep > 0 and rows[keep - 1][0].value >= first.get(symbol, rows[-1][0].value):
+                keep -= 1
+            del rows[: max(keep - self._context, 0)]

@@ -1,0 +1,118 @@
+"""From live bars to the rows that a model is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite, nan, sqrt
+from typing import Any, NamedTuple
+
+from backtester_model_core.exceptions import ModelError
+from backtester_model_core.features import FeatureStream, resolve_features, return_volatility
+from backtester_model_core.model import BaseModel
+from backtester_model_core.streaming.incoming import OHLCV, Incoming
+from backtester_model_core.streaming.memory import RowWindow, SymbolMemory
+
+SCALE = "__scale__"
+
+
+class LiveRow(NamedTuple):
+    """What there is to ask about after a bar.
+
+    Attributes:
+        asked: A list of p features, or the window of rows that the model looks back on; ``None`` in warm-up.
+        scale: Volatility of the forward return as known at the bar; NaN where unknown.
+    """
+
+    asked: Any
+    scale: float
+
+
+class LiveRows:
+    """Features of live bars, in the order that a model was trained on.
+
+    Args:
+        model: A trained model, whose configuration computes its features from bars.
+    """
+
+    def __init__(self, model: BaseModel) -> None:
+        self._config = model.config
+        self.names = model.columns
+        self.n_context = model.context_rows
+        self._n_early = max(model.config.lookback_period - 1 - self.n_context, 0)
+        self._nothing = [nan] * len(self.names)
+        self._root_horizon = sqrt(model.config.prediction_horizon)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget every bar, and which columns they have."""
+        self.columns: tuple[str, ...] = ()
+        self._features = FeatureStream({})
+        self._has_scale = False
+
+    def bind(self, columns: Sequence[str]) -> None:
+        """Take note of the columns that bars have.
+
+        Raises:
+            ConfigError: When a feature needs another column.
+            ModelError: When the model was trained on features that its configuration does not compute.
+        """
+        config = self._config
+        expressions = resolve_features(
+            config.features, bar_columns=columns, feature_columns=config.feature_columns
+        )
+        unknown = [name for name in self.names if name not in expressions]
+        if unknown:
+            raise ModelError(
+                f"The model was trained on {unknown[0]!r}, which its configuration does not compute from bars. "
+                "A stream needs a model that was trained on what prepare gave."
+            )
+        wanted = {name: expressions[name] for name in self.names}
+        self._has_scale = config.target_column in columns
+        if self._has_scale:
+            wanted[SCALE] = return_volatility(config.target_column)
+        self.columns = tuple(columns)
+        self._features = FeatureStream(wanted)
+
+    def blank_memory(self) -> SymbolMemory:
+        """Return the memory of a symbol that has no bar yet."""
+        return SymbolMemory(RowWindow(self.n_context + 1, len(self.names)) if self.n_context else None)
+
+    def take(self, memory: SymbolMemory, incoming: Incoming) -> LiveRow:
+        """Take a symbol's next bar.
+
+        Raises:
+            ExpressionError: When it lacks a column; nothing has changed then.
+        """
+        values = incoming.values
+        bar = tuple([values[name] for name in OHLCV])
+        row = self._features.update(incoming.symbol, values)
+        scale = nan
+        if self._has_scale:
+            scale = row[-1] * self._root_horizon
+            row = row[:-1]
+        memory.n_bars += 1
+        memory.at, memory.bar = incoming.at, bar
+        memory.features = row if memory.n_bars > self._n_early else self._nothing
+        total = sum(memory.features)
+        is_complete = total - total == 0.0 or all(map(isfinite, memory.features))
+        if memory.window is None:
+            return LiveRow(row if is_complete else None, scale)
+        if is_complete:
+            return LiveRow(memory.window.add(row), scale)
+        memory.window.interrupt()
+        return LiveRow(None, scale)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the features remember, as plain data."""
+        return {"columns": list(self.columns), "features": self._features.snapshot()}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot.
+
+        Raises:
+            ExpressionError: When it is of other features.
+        """
+        self.forget()
+        if snapshot["columns"]:
+            self.bind(snapshot["columns"])
+            self._features.restore(snapshot["features"])

@@ -1,0 +1,59 @@
+"""A stream's state on disk, beside its model: whole or not at all, and verified before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from backtester_model_core.exceptions import ArtifactError
+from backtester_model_core.storage import replace_file
+
+STATE = "state.json"
+MAX_STATE_BYTES = 2**28
+
+
+def write_state(folder: Path, state: Mapping[str, Any]) -> Path:
+    """Write a stream's state into a folder, in place of the one that is there.
+
+    Raises:
+        ArtifactError: When the folder cannot be written; the state that was there stays.
+    """
+    text = json.dumps(state, sort_keys=True)
+    content = json.dumps({"sha256": _digest(text), "state": text})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return replace_file(folder / STATE, content.encode())
+    except OSError as error:
+        raise ArtifactError.unwritable(folder / STATE, str(error.strerror or error)) from error
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read a state that :func:`write_state` wrote.
+
+    Raises:
+        ArtifactError: When there is none, or it is damaged.
+    """
+    file = folder / STATE
+    try:
+        return _unsealed(file)
+    except FileNotFoundError as error:
+        raise ArtifactError.refused(folder, f"there is no {STATE}", "Save a stream there first.") from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactError.refused(file, f"it is damaged ({error})", "Warm a new stream up.") from error
+
+
+def _unsealed(file: Path) -> dict[str, Any]:
+    if file.stat().st_size > MAX_STATE_BYTES:
+        raise ValueError(f"it is larger than {MAX_STATE_BYTES:,} bytes")
+    sealed = json.loads(file.read_bytes())
+    if set(sealed) != {"sha256", "state"} or _digest(sealed["state"]) != sealed["sha256"]:
+        raise ValueError("its digest is another")
+    state: dict[str, Any] = json.loads(sealed["state"])
+    return state
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

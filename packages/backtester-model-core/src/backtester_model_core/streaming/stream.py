@@ -1,0 +1,447 @@
+"""Signals from live bars, one bar at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+
+from backtester_model_core.artifacts import VersionFolder
+from backtester_model_core.evaluation import SkillEvidence
+from backtester_model_core.events import Event, EventKind, event_frame
+from backtester_model_core.exceptions import BarsError, BarsFault, ModelError
+from backtester_model_core.labels import label_kind
+from backtester_model_core.model import BaseModel
+from backtester_model_core.plugins import plugins
+from backtester_model_core.saving import to_artifact
+from backtester_model_core.signals import ModelSignal, SignalPolicy
+from backtester_model_core.streaming.answers import Answers, Foreseen
+from backtester_model_core.streaming.incoming import OHLCV, Incoming, read_bar, rows_of
+from backtester_model_core.streaming.memory import SymbolMemory
+from backtester_model_core.streaming.outcomes import OutcomeLedger, Outcomes
+from backtester_model_core.streaming.rows import LiveRows
+from backtester_model_core.streaming.saved import read_state, write_state
+from backtester_model_core.streaming.together import Undecided, decide_together
+
+NAN = float("nan")
+NOTHING = Foreseen(NAN, None, NAN)
+MISSING_SPACINGS = 10
+MISSING_DAYS = 5
+NANOSECONDS_A_DAY = 86_400 * 10**9
+MAX_EVENTS = 1_000
+STATE_FORMAT = 1
+
+Models = BaseModel | Mapping[str, BaseModel]
+GateBy = Literal["evidence", "policy"]
+
+
+class SignalStream:
+    """A trained model as a live source of signals; what it remembers does not grow with history.
+
+    Feed it a symbol's bars from where the backtest's begin, or through :meth:`warm_up`, and it gives what the
+    batch gives: features in every bit, scores to 1e-9 (1e-6 where the adapter has a compiled step).
+
+    A bar that is not later than the latest of its symbol changes nothing: it is noted, and the signal that stands
+    is returned again. A bar that ``check_bars`` refuses is an error, and changes nothing either. Bars that are
+    missing are noted, and nothing is filled in: the next bar is the next row, as in a backtest.
+
+    Args:
+        model: A trained model, or one for each symbol.
+        name: Name of the strategy for an engine; the model's by default.
+        gate: What lets signals through where ``gate.mode`` is ``block``: ``evidence`` gathered live as outcomes
+            become known, or the ``policy`` that the model has, as in a backtest.
+        evidence: Evidence to begin with, such as :meth:`SkillEvidence.of` a walk-forward's predictions.
+        settle_every: Bar times after which outcomes that have become known are looked at.
+        fast: Whether a compiled step and compiled features may be used where there are any.
+        logger: Where events are logged.
+
+    Raises:
+        NotTrainedError: Before training.
+    """
+
+    def __init__(
+        self,
+        model: Models,
+        *,
+        name: str | None = None,
+        gate: GateBy = "evidence",
+        evidence: SkillEvidence | None = None,
+        settle_every: int = 21,
+        fast: bool = True,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self._fast = fast
+        self._answers = self._answering(model, None)
+        first = next(iter(self._answers.values())).model
+        self.config = first.config
+        self.name = name or self.config.model_name
+        self.logger = logger or logging.getLogger(__name__)
+        self.evidence = evidence or SkillEvidence(self.config.prediction_horizon)
+        self.events: list[Event] = []
+        self._gates = gate == "evidence" and self.config.gate.mode != "off"
+        self._settle_every = settle_every
+        self._is_stamped_at_close = self.config.data_config.bar_stamp == "close"
+        self._rows = LiveRows(first)
+        self._hooked = label_kind(self.config).is_meta or plugins().is_wrapped(
+            self.config.framework, "backtester_signal"
+        )
+        self._clear()
+        self._began = self.evidence.snapshot()
+
+    # -- bars in, signals out -----------------------------------------------------------------------------------
+
+    def update(self, bar: Mapping[str, Any]) -> ModelSignal:
+        """Take the next bar of one symbol and return its signal, for the next bar's open.
+
+        Args:
+            bar: ``timestamp``, the five columns and, of several symbols, ``symbol``. Symbols that share a
+                portfolio go through :meth:`update_panel` together, else each is sized as if it were alone.
+
+        Raises:
+            BarsError: When the bar must be refused; nothing has changed then.
+        """
+        incoming = read_bar(bar)
+        memory = self._symbols.get(incoming.symbol)
+        if memory is None:
+            memory = self._new_symbol(incoming)
+        if incoming.at <= memory.at:
+            return self._ignored(memory, incoming)
+        return self._decided(self._take(memory, incoming))
+
+    def update_panel(self, bars: Iterable[Mapping[str, Any]]) -> list[ModelSignal]:
+        """Take the next bars of several symbols, all of one time, and return their signals in the same order.
+
+        Raises:
+            BarsError: When a bar must be refused, or the times differ; nothing has changed then.
+        """
+        given = [read_bar(bar) for bar in bars]
+        if len({incoming.at for incoming in given}) > 1:
+            stamps = sorted({str(incoming.stamp) for incoming in given})
+            hint = "Give the bars of one time together, and the next time's afterwards."
+            raise BarsError.of(
+                [BarsFault("several_times", "timestamp", None, len(stamps), stamps[0], stamps[1], hint)]
+            )
+        signals: dict[int, ModelSignal] = {}
+        taken: dict[int, Undecided] = {}
+        for place, incoming in enumerate(given):
+            memory = self._symbols.get(incoming.symbol) or self._new_symbol(incoming)
+            if incoming.at <= memory.at:
+                signals[place] = self._ignored(memory, incoming)
+            else:
+                taken[place] = self._take(memory, incoming)
+        if taken:
+            signals |= dict(zip(taken, self._decided_together(list(taken.values())), strict=True))
+        return [signals[place] for place in range(len(given))]
+
+    def warm_up(self, bars: pd.DataFrame | Iterable[Mapping[str, Any]]) -> None:
+        """Take bars that are past, so that the next one finds everything as a backtest would.
+
+        Args:
+            bars: One symbol's frame, a panel by (timestamp, symbol), or single bars in order of time. Those that
+                are not later than the latest of their symbol are noted and left out.
+
+        Raises:
+            BarsError: When a bar must be refused; those before it are taken.
+        """
+        for bar in rows_of(bars) if isinstance(bars, pd.DataFrame) else bars:
+            incoming = read_bar(bar)
+            memory = self._symbols.get(incoming.symbol) or self._new_symbol(incoming)
+            if incoming.at <= memory.at:
+                self._ignored(memory, incoming)
+            else:
+                self._take(memory, incoming)
+                memory.held = 0  # no signal was given, so none stands
+
+    def generate_signals(self, data: pd.DataFrame, symbol: str = "") -> list[dict[str, Any]]:
+        """Answer an event-driven engine, which passes one row at a time or a frame that grows.
+
+        Args:
+            data: The bar, or all bars so far; rows that were taken already are passed over.
+            symbol: Whose bars they are.
+
+        Returns:
+            One dict for each new row, or the one that stands when none is new; see ``ModelSignal.as_engine_dict``.
+        """
+        memory = self._symbols.get(symbol)
+        new = data
+        if memory is not None:
+            new = data.loc[pd.DatetimeIndex(data.index).as_unit("ns").asi8 > memory.at]
+            if new.empty and memory.signal is not None:
+                return [memory.signal.as_engine_dict()]
+        return [self.update(bar).as_engine_dict() for bar in rows_of(new, symbol)]
+
+    # -- the model --------------------------------------------------------------------------------------------------
+
+    def replace_model(
+        self, model: Models, *, policy: SignalPolicy | Mapping[str, SignalPolicy] | None = None
+    ) -> None:
+        """Serve the next bar with another trained model of the same features; what was remembered stays.
+
+        Raises:
+            ModelError: When the other model has other features.
+        """
+        answers = self._answering(model, policy)
+        before = next(iter(self._answers.values())).model
+        after = next(iter(answers.values())).model
+        if after.columns != before.columns or after.context_rows != before.context_rows:
+            raise ModelError(
+                f"The model {after.config.model_name!r} has other features than {before.config.model_name!r}. "
+                "Make a new stream for it, and warm it up."
+            )
+        self._answers = answers
+        self._open_or_shut()
+
+    @property
+    def has_fast_step(self) -> bool:
+        """Whether every model answers through a compiled step."""
+        return all(answers.step is not None for answers in self._answers.values())
+
+    @property
+    def may_trade(self) -> bool:
+        """Whether signals are let through."""
+        return all(answers.policy.may_trade for answers in self._answers.values())
+
+    def latest_features(self, symbol: str = "") -> Sequence[float]:
+        """Return the features of a symbol's latest bar, in the order of the model's ``columns``."""
+        return self._symbols[symbol].features
+
+    def latest_forecast(self, symbol: str = "") -> float:
+        """Return what was foreseen at a symbol's latest bar; NaN for nothing."""
+        return self._symbols[symbol].expected
+
+    @property
+    def event_frame(self) -> pd.DataFrame:
+        """The latest thousand events, one a row."""
+        return event_frame(self.events)
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Forget every bar, and gather evidence from where this stream began."""
+        self._clear()
+        self.events = []
+        self.evidence = SkillEvidence.restored(self._began)
+        self._open_or_shut()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain data, without the model; it may be written as JSON."""
+        return {
+            "format": STATE_FORMAT,
+            "model": self._state_of,
+            "rows": self._rows.snapshot(),
+            "symbols": {symbol: memory.snapshot() for symbol, memory in self._symbols.items()},
+            "evidence": self.evidence.snapshot(),
+            "outcomes": None if self._ledger is None else self._ledger.snapshot(),
+            "clock": [self._now, self._n_times, self._shortest],
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Save the model, where it is not saved there yet, and the state; a process that starts again loads both.
+
+        Raises:
+            ModelError: When the stream has a model for each symbol: save those by themselves, and the snapshot.
+            ArtifactError: When the folder cannot be written.
+        """
+        if set(self._answers) != {""}:
+            raise ModelError(
+                "This stream has a model for each symbol. Save each model, and snapshot() beside them."
+            )
+        model = self._answers[""].model
+        versions = VersionFolder(Path(folder) / "model")
+        artifact = to_artifact(model)
+        if (
+            versions.current() is None
+            or versions.read().manifest.content_key != artifact.manifest.content_key
+        ):
+            versions.promote(versions.publish(artifact))
+        write_state(Path(folder), self.snapshot())
+
+    @classmethod
+    def load(cls, folder: str | Path, **options: Any) -> Self:
+        """Load a stream that :meth:`save` wrote, to go on where it stopped.
+
+        Args:
+            folder: Where it was saved.
+            options: What the constructor takes, as it was given then.
+
+        Raises:
+            ArtifactError: When the model or the state must be refused.
+        """
+        stream = cls(BaseModel.load(Path(folder) / "model"), **options)
+        stream.restore(read_state(Path(folder)))
+        return stream
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot, in place of what this stream remembers.
+
+        Raises:
+            ModelError: When it is of another format, or of another model.
+        """
+        if snapshot.get("format") != STATE_FORMAT:
+            raise ModelError(
+                f"The stream's state has the format {snapshot.get('format')!r}; this version reads {STATE_FORMAT}. "
+                "Warm a new stream up."
+            )
+        if snapshot["model"] != self._state_of:
+            raise ModelError(
+                f"The stream's state is of a model with other features than {self.config.model_name!r} has. "
+                "Restore it beside the model it was made with."
+            )
+        self._clear()
+        self._rows.restore(snapshot["rows"])
+        self._bind_ledger()
+        for symbol, state in snapshot["symbols"].items():
+            self._symbols[symbol] = self._rows.blank_memory()
+            self._symbols[symbol].restore(state)
+        self.evidence = SkillEvidence.restored(snapshot["evidence"])
+        if self._ledger is not None and snapshot["outcomes"] is not None:
+            self._ledger.restore(snapshot["outcomes"])
+        self._now, self._n_times, self._shortest = snapshot["clock"]
+        self._open_or_shut()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _answering(self, model: Models, policy: Any) -> dict[str, Answers]:
+        """Bind a model, or one for each symbol; ``""`` stands for every symbol."""
+        if isinstance(model, BaseModel):
+            return {"": Answers(model, policy, fast=self._fast)}
+        policies = policy or {}
+        return {
+            symbol: Answers(each, policies.get(symbol), fast=self._fast) for symbol, each in model.items()
+        }
+
+    @property
+    def _state_of(self) -> dict[str, Any]:
+        """What a state must agree with: the features, and how many rows are looked back on."""
+        return {"features": list(self._rows.names), "context_rows": self._rows.n_context}
+
+    def _clear(self) -> None:
+        self._symbols: dict[str, SymbolMemory] = {}
+        self._rows.forget()
+        self._ledger: OutcomeLedger | None = None
+        self._now = -(2**63)
+        self._n_times = 0
+        self._shortest = 2**62
+        self._open_or_shut()
+
+    def _open_or_shut(self) -> None:
+        """Let the gate follow the evidence."""
+        if not self._gates:
+            return
+        opens = self.config.gate.mode == "warn" or self.evidence.shows_skill
+        for answers in self._answers.values():
+            answers.gated(may_trade=opens)
+
+    def _bind_ledger(self) -> None:
+        if self._gates and self._rows.columns:
+            self._ledger = OutcomeLedger(self.config, self._rows.columns)
+
+    def _new_symbol(self, incoming: Incoming) -> SymbolMemory:
+        """Begin a symbol; the first bar of all says which columns there are."""
+        if not self._rows.columns:
+            extra = [name for name in incoming.values if name not in {*OHLCV, "timestamp", "symbol"}]
+            self._rows.bind([*OHLCV, *extra])
+            self._bind_ledger()
+        memory = self._symbols[incoming.symbol] = self._rows.blank_memory()
+        return memory
+
+    def _take(self, memory: SymbolMemory, incoming: Incoming) -> Undecided:
+        """Take a bar that comes next, and foresee."""
+        before, ledger = memory.at, self._ledger
+        if incoming.at > self._now:
+            self._begin_time(incoming.at)
+        asked, scale = self._rows.take(memory, incoming)
+        if memory.n_bars > 1:
+            self._note_gap(before, incoming)
+        if ledger is not None:
+            ledger.saw(incoming.symbol, incoming.stamp, incoming.values)
+        answers = self._answers.get(incoming.symbol) or self._answers.get("")
+        if asked is None or answers is None:
+            memory.expected = NAN
+            return Undecided(memory, incoming, answers, NOTHING)
+        foreseen = answers.foresee(asked, scale)
+        memory.expected = foreseen.expected
+        if ledger is not None:
+            ledger.foresaw(
+                incoming.symbol, incoming.at, forecast=foreseen.expected, baseline=answers.baseline
+            )
+        return Undecided(memory, incoming, answers, foreseen)
+
+    def _decided(self, undecided: Undecided) -> ModelSignal:
+        """Decide on one symbol by itself."""
+        memory, incoming, answers, (expected, probability, scale) = undecided
+        if answers is None or self._hooked:
+            return self._decided_together([undecided])[0]
+        decision = answers.policy.decide(expected, probability, scale, held=memory.held)
+        memory.held = decision.signal.side
+        stamp = incoming.stamp if self._is_stamped_at_close else incoming.stamp + self._spacing
+        memory.signal = signal = ModelSignal(stamp, incoming.symbol, *decision)
+        return signal
+
+    def _decided_together(self, undecided: Sequence[Undecided]) -> list[ModelSignal]:
+        stamps = self.config.data_config
+        if not self._is_stamped_at_close:
+            stamps = stamps.model_copy(update={"frequency": f"{self._spacing // pd.Timedelta('1s')}s"})
+        return decide_together(undecided, columns=self._rows.columns, data_config=stamps)
+
+    @property
+    def _spacing(self) -> pd.Timedelta:
+        """How long a bar takes: as configured, or the shortest distance between two times so far."""
+        frequency = self.config.data_config.frequency
+        return pd.Timedelta(frequency) if frequency else pd.Timedelta(self._shortest, "ns")
+
+    def _begin_time(self, at: int) -> None:
+        """Count a new time, and now and then look at what has become known by the one before."""
+        if self._n_times:
+            self._shortest = min(self._shortest, at - self._now)
+        self._now = at
+        self._n_times += 1
+        if self._ledger is not None and self._n_times % self._settle_every == 0:
+            self._learn(self._ledger.settle())
+
+    def _learn(self, known: Outcomes | None) -> None:
+        """Take outcomes that have become known for evidence, and let the gate follow."""
+        if known is None:
+            return
+        excess, lean = known.outcome - known.baseline, known.forecast - known.baseline
+        _, starts = np.unique(known.known_at, return_index=True)
+        for rows in np.split(np.arange(len(excess)), starts[1:]) if len(excess) else ():
+            self.evidence.update(excess[rows], lean[rows])
+        was_open = self.may_trade
+        self._open_or_shut()
+        if self.may_trade != was_open:
+            kind = EventKind.GATE_OPENED if self.may_trade else EventKind.GATE_CLOSED
+            message = f"evidence of skill stands at {self.evidence.value:.3g} after {self.evidence.n} decision times"
+            self._note(kind, message, figures={"evidence": self.evidence.value, "n": float(self.evidence.n)})
+
+    def _ignored(self, memory: SymbolMemory, incoming: Incoming) -> ModelSignal:
+        """Note a bar that comes late or again, and return the signal that stands."""
+        if incoming.at < memory.at:
+            message = f"a bar of {incoming.stamp} came late and was left out"
+        elif tuple([incoming.values[name] for name in OHLCV]) == memory.bar:
+            message = f"the bar of {incoming.stamp} came again"
+        else:
+            message = f"the bar of {incoming.stamp} came again with other values; the first stands"
+        self._note(EventKind.BAR_IGNORED, message, incoming.symbol)
+        if memory.signal is None:  # only warmed up
+            answers = self._answers.get(incoming.symbol) or self._answers.get("")
+            return self._decided(Undecided(memory, incoming, answers, NOTHING))
+        return memory.signal
+
+    def _note_gap(self, before: int, incoming: Incoming) -> None:
+        gap = incoming.at - before
+        if gap > MISSING_SPACINGS * self._shortest and gap > MISSING_DAYS * NANOSECONDS_A_DAY:
+            message = f"no bar between {pd.Timestamp(before)} and {incoming.stamp}"
+            self._note(EventKind.BARS_MISSING, message, incoming.symbol)
+
+    def _note(
+        self, kind: EventKind, message: str, symbol: str = "", figures: Mapping[str, float] | None = None
+    ) -> None:
+        event = Event(np.datetime64(self._now, "ns"), kind, message, symbol=symbol, figures=figures or {})
+        self.events.append(event)
+        del self.events[:-MAX_EVENTS]
+        self.logger.info("%s", event)
