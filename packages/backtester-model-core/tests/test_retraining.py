@@ -224,7 +224,7 @@ def test_evidence_keeps_the_latest_instant_it_used():
 
 def book_of(rows, now):
     """A book of (decision day, usable day, outcome, forecast), the baseline one half."""
-    book = Scorebook(middle=0.5, horizon=1)
+    book = Scorebook(classes=(0.0, 1.0), horizon=1)
     days, usable, outcome, forecast = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     entered = book.enter(
         at(days.astype(int)),

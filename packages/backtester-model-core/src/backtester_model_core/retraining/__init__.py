@@ -1,7 +1,7 @@
 """When a model is to be trained again, and whether its successor may take its place: pure values, no model inside."""
 
 from backtester_model_core.retraining.contest import Contest, compare_forecasts, is_promoted, is_rolled_back
-from backtester_model_core.retraining.evidence import Evidence, LiveScores, Scorebook
+from backtester_model_core.retraining.evidence import Evidence, LiveScores, Scorebook, side_came_true
 from backtester_model_core.retraining.policies import (
     Accuracy,
     Age,
@@ -41,4 +41,5 @@ __all__ = [
     "is_promoted",
     "is_rolled_back",
     "retraining_policy",
+    "side_came_true",
 ]

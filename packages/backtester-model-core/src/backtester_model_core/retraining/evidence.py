@@ -11,7 +11,7 @@ import numpy as np
 from backtester_model_core.evaluation import mean_with_bound, skill_series
 from backtester_model_core.events import EventKind
 from backtester_model_core.exceptions import EvaluationError
-from backtester_model_core.typing import FloatArray, TimeArray
+from backtester_model_core.typing import BoolArray, FloatArray, TimeArray
 
 NOT_YET = np.datetime64("NaT", "ns")
 
@@ -96,16 +96,22 @@ class Evidence:
         return self.now - (self.last_training_at if known else self.trained_at)
 
 
+def side_came_true(forecast: FloatArray, outcome: FloatArray, classes: tuple[float, ...] | None) -> BoolArray:
+    """Return whether forecast and outcome are on one side: of one half for the classes 0 and 1, else of zero."""
+    middle = 0.5 if classes == (0.0, 1.0) else 0.0
+    return np.asarray((forecast > middle) == (outcome > middle), dtype=np.bool_)
+
+
 class Scorebook:
     """Scores of forecasts by decision time, entered as their outcomes become known.
 
     Args:
-        middle: Value that parts the two sides of forecasts and outcomes: 0.5 for the classes 0 and 1, else 0.
+        classes: Classes in their fixed order; ``None`` for regression.
         horizon: Bars from entry to exit, over which outcomes overlap.
     """
 
-    def __init__(self, *, middle: float, horizon: int) -> None:
-        self.middle = middle
+    def __init__(self, *, classes: tuple[float, ...] | None, horizon: int) -> None:
+        self.classes = classes
         self.horizon = horizon
         self.latest_used = NOT_YET
         self._times = np.empty(0, dtype="datetime64[ns]")
@@ -146,7 +152,7 @@ class Scorebook:
         y, f, b = outcome[scored], forecast[scored], baseline[scored]
         one_each = np.arange(len(y))
         g = skill_series(one_each, outcome=y, forecast=f, baseline=b).g
-        right = (f > self.middle) == (y > self.middle)
+        right = side_came_true(f, y, self.classes)
         self._add(known_at[scored], np.column_stack([g, right, np.ones(len(y))]))
         return len(y)
 

@@ -102,9 +102,7 @@ class Life:
         known = np.flatnonzero(self.dataset.is_labelled)
         self.by_outcome = known[np.argsort(self.dataset.usable_from[known], kind="stable")]
         self.outcome_times = self.dataset.usable_from[self.by_outcome]
-        self.book = Scorebook(
-            middle=0.5 if self.dataset.classes == (0.0, 1.0) else 0.0, horizon=self.config.prediction_horizon
-        )
+        self.book = Scorebook(classes=self.dataset.classes, horizon=self.config.prediction_horizon)
         self.forecast = np.full(len(self.dataset), np.nan)
         self.baseline = np.full(len(self.dataset), np.nan)
         self.shadow = np.full(len(self.dataset), np.nan)
