@@ -21,6 +21,7 @@ from backtester_model_core.config import (
     GateConfig,
     LabelConfig,
     ModelConfig,
+    RetrainingConfig,
     SizingConfig,
     ThresholdsConfig,
     ValidationConfig,
@@ -38,6 +39,7 @@ GROUPS = [
     FeaturesConfig,
     GateConfig,
     LabelConfig,
+    RetrainingConfig,
     SizingConfig,
     ThresholdsConfig,
     ValidationConfig,
@@ -125,14 +127,14 @@ def numbers(schema):
 
 def test_the_json_schema_bounds_every_number():
     schema = json.loads(json.dumps(ModelConfig.model_json_schema()))
-    sizes = {"type": "integer"}  # train_size and test_size: the bars bound them
+    sizes = {"type": "integer"}  # train_size, test_size, every, max_age, expires_after: the bars bound them
 
     for number in numbers(schema):
         bounded = {"minimum", "exclusiveMinimum"} & set(number) and {"maximum", "exclusiveMaximum"} & set(
             number
         )
         assert bounded or number == sizes
-    assert list(numbers(schema)).count(sizes) == 2
+    assert list(numbers(schema)).count(sizes) == 5
     assert schema["required"] == ["framework"]
 
 

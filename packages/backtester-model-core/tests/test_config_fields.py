@@ -17,11 +17,14 @@ import pytest
 from backtester_model_core import steps
 from backtester_model_core.adapter import ModelFrameworkAdapter
 from backtester_model_core.config import LabelConfig, ModelConfig, parse_config
+from backtester_model_core.events import Event, EventKind
 from backtester_model_core.exceptions import BacktesterModelError
 from backtester_model_core.factory import create_model
+from backtester_model_core.retraining import retraining_policy
 from backtester_model_core.sources import DataRetrieval
 from backtester_model_core.testing import random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward
+from backtester_model_core.walkforward.lived import live_through
 
 # -- models that the scenarios need ------------------------------------------------------------------------
 
@@ -57,9 +60,27 @@ class NearestAdapter(ModelFrameworkAdapter[Any]):
         return np.column_stack([1 - up, up]).astype(np.float64)
 
 
+class TurningAdapter(ModelFrameworkAdapter[Any]):
+    """Knows the class that is more frequent, and says the opposite once it has learned from many rows."""
+
+    def initialize_model(self, config):
+        return None
+
+    def train_model(self, model, features, target, *, classes=None, weight=None, validation=None, seed=None):
+        return {"up": 0.9 if target.mean() >= 0.5 else 0.1, "turned": len(target) > 150}
+
+    def update_model(self, model, features, target, *, weight=None, seed=None):
+        return {**model, "up": 0.5 + 0.1 * (target.mean() - 0.5)}
+
+    def predict(self, model, features):
+        up = 1 - model["up"] if model["turned"] else model["up"]
+        return np.tile([1 - up, up], (len(features), 1))
+
+
 @pytest.fixture
 def at_hand(own_plugins):
     """All that the scenarios name is registered, for one test."""
+    own_plugins.register_adapter("turning", TurningAdapter)
     own_plugins.register_adapter("drawing", DrawingAdapter)
     own_plugins.register_adapter("nearest", NearestAdapter)
 
@@ -85,6 +106,15 @@ def skill_that_is_lost():
     bad[prices] *= float(good["close"].iloc[-1]) / 100.0
     bars = pd.concat([good, bad])
     bars.index = pd.bdate_range("2000-01-03", periods=len(bars), name="timestamp")
+    return bars
+
+
+def rising():
+    """Bars that rise on nine days of ten."""
+    bars = random_bars(500, seed=8)
+    drift = np.exp(np.cumsum(np.full(500, 0.013)))
+    prices = ["open", "high", "low", "close"]
+    bars[prices] = bars[prices].to_numpy() * drift[:, None]
     return bars
 
 
@@ -125,6 +155,25 @@ def asked_of_features(config, bars):
     finally:
         steps.evaluate = honest
     return asked
+
+
+class Alarm:
+    """A watch that sees drift of features on every fortieth day, and of the concept on every ninetieth."""
+
+    def __init__(self, reference):
+        self.n_seen = 0
+
+    def observe(self, now, *, served, forecast, learned):
+        self.n_seen += 1
+        kinds = {40: EventKind.FEATURE_DRIFT, 90: EventKind.CONCEPT_DRIFT}
+        return [Event(now, kind, "it rings") for every, kind in kinds.items() if self.n_seen % every == 0]
+
+
+def watched(config, bars):
+    """The instants of the trainings that a watch brings about."""
+    model = create_model(config)
+    lived = live_through(model, model.prepare(bars()), retraining_policy(config), watch_of=Alarm)
+    return [str(window.fit_at) for window in lived.windows if window.trained_at is None]
 
 
 def cross_validated(config, bars):
@@ -204,7 +253,30 @@ def reasons(result):
     return result.signals["reason"].value_counts().sort_index()
 
 
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one nested mapping over another; a group of the second changes only what it names."""
+    together = dict(base)
+    for name, value in change.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(name), Mapping) and name != "expressions"
+        together[name] = merged(base[name], value) if nested else value
+    return together
+
+
+def trainings(result):
+    return list(result.events.loc[result.events["kind"] == "trained", "at"])
+
+
+def happened(result):
+    return list(result.events["message"])
+
+
 LONGER = {"prediction_horizon": 3}
+ALWAYS = {"retraining": {"policy": "accuracy"}, "retrain_threshold": 1.0}
+IN_TURN = {
+    "framework": "turning",
+    "retraining": {"policy": {"any": ["schedule"]}},
+    "validation": {"train_size": 120, "test_size": 60},
+}
 
 SCENARIOS: dict[str, Scenario] = {
     "model_name": Scenario("one", "other", lambda result: result.summary()["model_name"]),
@@ -292,6 +364,34 @@ SCENARIOS: dict[str, Scenario] = {
         given={"gate": {"mode": "block"}},
         bars=skill_that_is_lost,
     ),
+    "retraining.policy": Scenario("schedule", "never", trainings),
+    "retraining.every": Scenario(None, 60, trainings),
+    "retraining.max_age": Scenario(30, 60, trainings, given={"retraining": {"policy": "age"}}),
+    "retraining.skill_window": Scenario(
+        30,
+        300,
+        trainings,
+        given={"retraining": {"policy": "skill"}, "validation": {"train_size": 300, "test_size": 100}},
+        bars=skill_that_is_lost,
+    ),
+    "retraining.drift_kinds": Scenario(
+        ["feature_drift"],
+        ["concept_drift"],
+        given={"retraining": {"policy": "drift"}},
+        bars=long,
+        run=watched,
+    ),
+    "retraining.n_events": Scenario(1, 2, given={"retraining": {"policy": "drift"}}, bars=long, run=watched),
+    "retraining.cooldown": Scenario(0, 60, trainings, given=ALWAYS),
+    "retraining.min_new_labels": Scenario(0, 60, trainings, given=ALWAYS),
+    "retraining.max_trainings": Scenario(None, 2, trainings, given=ALWAYS),
+    "retraining.expires_after": Scenario(None, 20, reasons),
+    "retraining.challenge": Scenario("off", "if_better", trainings, given=IN_TURN, bars=rising),
+    "retraining.challenge_sessions": Scenario(
+        40, 50, happened, given=merged(IN_TURN, {"retraining": {"challenge": "if_better"}}), bars=rising
+    ),
+    "retraining.rollback_sessions": Scenario(0, 60, happened, given=IN_TURN, bars=rising),
+    "retraining.warm_start": Scenario(False, True, expected, given=IN_TURN, bars=rising),
     "data_config.source": Scenario(
         "csv", "parquet", run=retrieved, given={"data_config": {"path": "one.csv"}}
     ),
@@ -306,15 +406,6 @@ SCENARIOS: dict[str, Scenario] = {
     "data_config.frequency": Scenario("1D", "1h", run=retrieved, given={"data_config": {"path": "one.csv"}}),
     "data_config.bar_stamp": Scenario("close", "open", fits),
 }
-
-
-def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one nested mapping over another; a group of the second changes only what it names."""
-    together = dict(base)
-    for name, value in change.items():
-        nested = isinstance(value, Mapping) and isinstance(base.get(name), Mapping) and name != "expressions"
-        together[name] = merged(base[name], value) if nested else value
-    return together
 
 
 def seen_with(config_class, path, value, scenario):

@@ -33,6 +33,7 @@ STAGES: Mapping[str, tuple[str, str]] = {
     "trained_on": ("that trained in a window", "bars after the last training"),
     "served": ("bars served by a window", ""),
     "foreseen": ("with a forecast", "warm-up, or a refused training"),
+    "in_date": ("of a model that has not expired", "a model past retraining.expires_after"),
     "with_probability": ("with a probability", "too few earlier residuals"),
     "past_gate": ("past the skill gate", "no skill shown by then"),
     "above_signal_threshold": ("past signal_threshold", "a probability below it"),
@@ -46,6 +47,7 @@ bars that a window served."""
 
 REMEDIES: Mapping[str, str] = {
     "foreseen": "Read the refusals among the events; a longer training window is the usual answer.",
+    "in_date": "Raise retraining.expires_after, or train more often.",
     "with_probability": "A regression wants 200 earlier out-of-sample rows: lengthen the training window.",
     "past_gate": 'The model has shown no skill; to see its signals all the same, set gate.mode = "warn".',
     "above_signal_threshold": "Lower signal_threshold.",

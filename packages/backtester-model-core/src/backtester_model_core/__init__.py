@@ -18,7 +18,7 @@ from backtester_model_core.model import AdapterModel, BaseModel
 from backtester_model_core.signals import ModelSignal, ModelSignalType, SignalPolicy, signal_records
 from backtester_model_core.sources import DataRetrieval
 from backtester_model_core.store import ModelStore
-from backtester_model_core.walkforward import WalkForwardResult, walk_forward
+from backtester_model_core.walkforward import WalkForwardResult, compare_retraining, walk_forward
 
 __all__ = [
     "AdapterModel",
@@ -42,6 +42,7 @@ __all__ = [
     "TrainReport",
     "WalkForwardResult",
     "check_bars",
+    "compare_retraining",
     "examine_bars",
     "hookimpl",
     "load_config",

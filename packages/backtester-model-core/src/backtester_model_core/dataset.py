@@ -273,6 +273,27 @@ class TrainReport:
     seed: int
     notes: tuple[str, ...] = field(default=())
 
+    def extended(self, rows: Dataset) -> Self:
+        """Return the report of a training that went on with further learnable rows."""
+        n_rows = self.n_rows + len(rows)
+        shares = (self.n_rows / n_rows, len(rows) / n_rows)
+        ended = rows.label_end[~np.isnat(rows.label_end)]
+
+        def mixed(before: float, value: FloatArray) -> float:
+            return shares[0] * before + shares[1] * float(np.average(value, weights=rows.weight))
+
+        class_share = None
+        if self.class_share is not None and rows.classes is not None:
+            pairs = zip(self.class_share, rows.classes, strict=True)
+            class_share = tuple(mixed(share, rows.target == value) for share, value in pairs)
+        return replace(
+            self,
+            n_rows=n_rows,
+            baseline=mixed(self.baseline, rows.target),
+            class_share=class_share,
+            trained_to=f"{ended.max()}Z" if len(ended) else self.trained_to,
+        )
+
     def as_dict(self) -> Mapping[str, object]:
         """Return the report as plain data, for a file."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

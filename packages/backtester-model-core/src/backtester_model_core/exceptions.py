@@ -142,6 +142,13 @@ class EvaluationError(BacktesterModelError, ValueError):
         given = ", ".join(f"{name} {length}" for name, length in lengths.items())
         return cls(f"The arguments do not belong to the same rows: {given}. Pass one entry for each row.")
 
+    @classmethod
+    def not_yet_known(cls, latest: object, now: object) -> Self:
+        """Name the instant at which something became known, and the earlier one at which it was used."""
+        return cls(
+            f"Something known only from {latest} on was used at {now}. Leave out what is not known by then."
+        )
+
 
 class DataSourceError(BacktesterModelError, OSError):
     """A file or data source that cannot be read."""

@@ -17,6 +17,7 @@ from backtester_model_core.config.groups import (
 from backtester_model_core.config.model import ModelConfig
 from backtester_model_core.config.named import Named, PlainValue
 from backtester_model_core.config.network import NetworkModelConfig
+from backtester_model_core.config.retraining import PolicyRule, RetrainingConfig
 from backtester_model_core.config.signals import CalibrationConfig, SizingConfig, ThresholdsConfig
 from backtester_model_core.config.training import EarlyStopping, TrainingConfig
 
@@ -34,6 +35,8 @@ __all__ = [
     "NetworkModelConfig",
     "PlacedLayer",
     "PlainValue",
+    "PolicyRule",
+    "RetrainingConfig",
     "SizingConfig",
     "ThresholdsConfig",
     "TrainingConfig",

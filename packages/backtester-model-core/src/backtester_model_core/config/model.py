@@ -15,6 +15,7 @@ from backtester_model_core.config.groups import (
     Name,
     ValidationConfig,
 )
+from backtester_model_core.config.retraining import RetrainingConfig
 from backtester_model_core.config.signals import CalibrationConfig, SizingConfig, ThresholdsConfig
 
 
@@ -158,6 +159,9 @@ class ModelConfig(pydantic.BaseModel):
     costs: CostsConfig = pydantic.Field(default_factory=CostsConfig, description="What trading costs.")
     gate: GateConfig = pydantic.Field(
         default_factory=GateConfig, description="Whether a model may trade before it has shown skill."
+    )
+    retraining: RetrainingConfig = pydantic.Field(
+        default_factory=RetrainingConfig, description="When a model is trained again."
     )
     data_config: DataConfig = pydantic.Field(
         default_factory=DataConfig, description="Where bars come from and how their stamps are read."

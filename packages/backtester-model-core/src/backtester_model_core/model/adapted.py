@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -103,13 +104,23 @@ class AdapterModel(BaseModel):
         return pd.Series(weights, index=list(self.columns), name="importance").sort_values(ascending=False)
 
     def update(self, dataset: Dataset) -> None:
-        """Continue the training on new learnable rows, where the adapter can."""
-        self._trained_report("be updated")
+        """Continue the training on new learnable rows, where the adapter can; the report then tells of all rows."""
+        report = self._trained_report("be updated")
         rows = weighted_rows(learnable_rows(dataset.with_history(self.context_rows)), self.config)
         features, ends = _handed_over(rows)
         self.native = self.adapter.update_model(
             self.native, features, class_positions(rows), weight=rows.weight, seed=self.seed, **ends
         )
+        self.report = report.extended(rows)
+
+    def continued(self, dataset: Dataset) -> Self:
+        """Return a model whose training goes on from this one's by the adapter's ``update_model``; this one stays."""
+        if not self.adapter.can("update_model"):
+            return super().continued(dataset)
+        twin = copy.copy(self)
+        twin.update(dataset)
+        twin.inner = None
+        return twin
 
     def _uses_validation(self) -> bool:
         return self.adapter.uses_validation(self.config)

@@ -304,6 +304,25 @@ class BaseModel(ABC):
         twin.seed = self.seed
         return twin
 
+    @property
+    def latest_report(self) -> TrainReport:
+        """What the last training used.
+
+        Raises:
+            NotTrainedError: Before training.
+        """
+        return self._trained_report("report")
+
+    def continued(self, dataset: Dataset) -> Self:  # noqa: ARG002 - a default, to be replaced
+        """Return a model whose training goes on from this one's, on new rows; optional, this model stays.
+
+        Raises:
+            ModelError: When it cannot.
+        """
+        raise ModelError(
+            f"{type(self).__name__} cannot continue a training. Set retraining.warm_start = false."
+        )
+
     def _train(self, dataset: Dataset, validation: Dataset | None) -> None:
         """Call the train hook; a training that fails leaves the model as it was."""
         before = (self.native, self.columns, self.report, self.trained_on)

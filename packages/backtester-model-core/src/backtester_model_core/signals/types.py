@@ -51,6 +51,7 @@ class Reason(StrEnum):
     ONE_CLASS = "one_class"
     NO_RESIDUALS = "no_residuals"
     NO_VOLATILITY = "no_volatility"
+    STALE_MODEL = "stale_model"
     NO_SKILL = "no_skill"
     BELOW_SIGNAL_THRESHOLD = "below_signal_threshold"
     BELOW_CONFIDENCE = "below_confidence"

@@ -25,6 +25,8 @@ class Window:
         serves_to: Last decision time the model serves.
         train_rows: Rows to learn from: known and labelled by ``fit_at``.
         test_rows: Rows to decide on.
+        trained_at: Where a model that was fitted before goes on serving, the instant of its fit; ``fit_at`` is
+            then that of the decision that it does. ``None`` where ``fit_at`` is the fit.
     """
 
     number: int
@@ -33,6 +35,12 @@ class Window:
     serves_to: np.datetime64
     train_rows: IntArray
     test_rows: IntArray
+    trained_at: np.datetime64 | None = None
+
+    @property
+    def model_from(self) -> np.datetime64:
+        """Instant at which the model that serves was fitted."""
+        return self.fit_at if self.trained_at is None else self.trained_at
 
 
 def resolve_train_size(
@@ -68,43 +76,73 @@ def walk_forward_windows(
     """
     sessions = np.unique(known_at)
     train_size = resolve_train_size(validation, train_test_split=train_test_split, n_sessions=len(sessions))
-    first = _advance(sessions, -1, train_size) if len(sessions) else 0
-    if first >= len(sessions) - 1:
-        raise SplitError(
-            f"{len(sessions)} sessions are too few for a first training window of {train_size} and a session to "
-            "serve. Bring more bars, or lower validation.train_size or train_test_split."
-        )
-    fits = [first]
-    while (following := _advance(sessions, fits[-1], validation.test_size)) < len(sessions) - 1:
+    fits = [first_fit(sessions, train_size)]
+    while (following := advance(sessions, fits[-1], validation.test_size)) < len(sessions) - 1:
         fits.append(following)
-    served = _served_from(sessions, fits, validation.retrain_delay)
+    served = [served_from(sessions, fit, validation.retrain_delay) for fit in fits]
 
     windows: list[Window] = []
     for number, (fit, start) in enumerate(zip(fits, served, strict=True)):
         stop = served[number + 1] if number + 1 < len(served) else len(sessions)
         if start >= stop:
             continue
-        fit_at = sessions[fit]
-        learnable = ~np.isnat(label_end) & (label_end <= fit_at) & (known_at <= fit_at)
-        if validation.scheme == "rolling":
-            learnable &= known_at > _rolling_start(sessions, fit, train_size)
-        test = (known_at >= sessions[start]) & (known_at <= sessions[stop - 1])
-        windows.append(
-            Window(
-                len(windows),
-                fit_at,
-                sessions[start],
-                sessions[stop - 1],
-                np.flatnonzero(learnable),
-                np.flatnonzero(test),
-            )
+        last = train_size if validation.scheme == "rolling" else None
+        train = rows_to_learn(known_at, label_end, sessions=sessions, fit=fit, last=last)
+        test = np.flatnonzero((known_at >= sessions[start]) & (known_at <= sessions[stop - 1]))
+        first, final = sessions[start], sessions[stop - 1]
+        windows.append(Window(len(windows), sessions[fit], first, final, train, test))
+    check_any_served(windows, validation)
+    return windows
+
+
+def first_fit(sessions: TimeArray, train_size: int | str) -> int:
+    """Return the session of the first fit, after which at least one is left to serve.
+
+    Raises:
+        SplitError: When there is none.
+    """
+    first = advance(sessions, -1, train_size) if len(sessions) else 0
+    if first >= len(sessions) - 1:
+        raise SplitError(
+            f"{len(sessions)} sessions are too few for a first training window of {train_size} and a session to "
+            "serve. Bring more bars, or lower validation.train_size or train_test_split."
         )
+    return first
+
+
+def rows_to_learn(
+    known_at: TimeArray,
+    label_end: TimeArray,
+    *,
+    sessions: TimeArray,
+    fit: int,
+    last: int | str | None = None,
+) -> IntArray:
+    """Return the rows that are known and labelled by the close of session ``fit``, of the ``last`` ones only."""
+    fit_at = sessions[fit]
+    learnable = ~np.isnat(label_end) & (label_end <= fit_at) & (known_at <= fit_at)
+    if last is not None:
+        learnable &= known_at > _rolling_start(sessions, fit, last)
+    return np.flatnonzero(learnable)
+
+
+def served_from(sessions: TimeArray, fit: int, delay: str | None) -> int:
+    """Return the first session after a fit that is at least ``delay`` later; as many as there are where none is."""
+    wait = np.timedelta64(pd.Timedelta(delay or 0).value, "ns")
+    return max(fit + 1, int(np.searchsorted(sessions, sessions[fit] + wait, side="left")))
+
+
+def check_any_served(windows: list[Window], validation: ValidationConfig) -> None:
+    """Refuse a walk-forward that serves nothing.
+
+    Raises:
+        SplitError: When there is no window.
+    """
     if not windows:
         raise SplitError(
             f"No session is left to serve when a model waits {validation.retrain_delay} after its fit. "
             "Bring more bars, or lower validation.retrain_delay."
         )
-    return windows
 
 
 @dataclass(frozen=True)
@@ -139,7 +177,7 @@ def share_of(n_sessions: int, share: float) -> int:
     return int(round(n_sessions * share, 9))
 
 
-def _advance(sessions: TimeArray, position: int, size: int | str) -> int:
+def advance(sessions: TimeArray, position: int, size: int | str) -> int:
     """Return the last session of a stretch of the given size that begins after ``position``."""
     if isinstance(size, int):
         return position + size
@@ -156,10 +194,3 @@ def _rolling_start(sessions: TimeArray, fit: int, size: int | str) -> np.datetim
     elif fit >= size:
         start = sessions[fit - size]
     return max(start, before_all)
-
-
-def _served_from(sessions: TimeArray, fits: list[int], delay: str | None) -> list[int]:
-    """Return the first session that each fit serves, at least ``delay`` after it."""
-    wait = np.timedelta64(pd.Timedelta(delay or 0).value, "ns")
-    ready = [int(np.searchsorted(sessions, sessions[fit] + wait, side="left")) for fit in fits]
-    return [max(fit + 1, start) for fit, start in zip(fits, ready, strict=True)]

@@ -16,6 +16,7 @@ from backtester_model_core.testing.checks.fitting import (
     recording_fits,
 )
 from backtester_model_core.testing.checks.labels import find_label_leaks, label_values
+from backtester_model_core.testing.checks.retraining import find_retraining_leaks
 from backtester_model_core.testing.checks.splits import find_fold_leaks, find_window_leaks
 from backtester_model_core.testing.checks.statistics import (
     coin_toss_score,
@@ -59,6 +60,7 @@ __all__ = [
     "find_missed_edge",
     "find_monitoring_leaks",
     "find_order_leaks",
+    "find_retraining_leaks",
     "find_skill_on_noise",
     "find_stream_leaks",
     "find_survivorship",

@@ -1,5 +1,6 @@
 """Many windows: a walk-forward that can be resumed, and run in parallel."""
 
+from backtester_model_core.walkforward.comparison import compare_retraining
 from backtester_model_core.walkforward.engine import (
     Walked,
     plan_windows,
@@ -13,6 +14,7 @@ from backtester_model_core.walkforward.result import WalkForwardResult
 __all__ = [
     "WalkForwardResult",
     "Walked",
+    "compare_retraining",
     "plan_windows",
     "read_bars",
     "resolve_config",

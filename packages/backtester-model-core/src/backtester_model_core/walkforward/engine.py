@@ -21,11 +21,13 @@ from backtester_model_core.exceptions import EvaluationError
 from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
+from backtester_model_core.retraining import Policy, retraining_policy
 from backtester_model_core.runs import RunFolder, digest_of
 from backtester_model_core.splits import Window, resolve_train_size, walk_forward_windows
 from backtester_model_core.typing import TimeArray
-from backtester_model_core.walkforward.blocks import Block, serve_or_resume, window_keys
+from backtester_model_core.walkforward.blocks import Block, BlockKeys, serve_or_resume, window_keys
 from backtester_model_core.walkforward.kept_bars import BARS, pack_bars
+from backtester_model_core.walkforward.lived import Lived, live_through
 from backtester_model_core.walkforward.result import WalkForwardResult
 from backtester_model_core.walkforward.scoring import (
     Served,
@@ -53,6 +55,7 @@ def walk_forward(
     progress: Progress | None = None,
     logger: logging.Logger | None = None,
     n_trials: int | None = None,
+    policy: Policy | None = None,
 ) -> WalkForwardResult:
     """Train and serve window after window, and judge what was foreseen out of sample.
 
@@ -60,23 +63,31 @@ def walk_forward(
     other, and training rows are purged by their label's end. The first pass trains and foresees every window;
     the second, in time order, sets policies from the outcomes then known and gives signals.
 
+    Where ``retraining`` is more than a schedule, windows are not planned but lived: session by session the policy
+    is asked, on what is known by then, whether to train.
+
     Args:
         config: A configuration, a mapping, or the path of a configuration file.
         bars: What ``check_bars`` accepts.
         out: A run folder. Each finished window is on disk there before the next starts, so that a killed run
             resumes; results are written there at the end.
-        n_jobs: Windows served at a time, each in its own process (joblib); -1 for one a core.
+        n_jobs: Windows served at a time, each in its own process (joblib); -1 for one a core. Lived windows are
+            served one after the other, since each depends on what came before.
         progress: Called as windows finish.
         logger: Where events are logged.
         n_trials: How many variants are being tried, this one among them: what the deflated Sharpe ratio allows for.
             When not given, the runs that were ever started in ``out`` are counted, or this one alone.
+        policy: A policy of one's own that says when to train, within the bounds of ``retraining``; by default that
+            of the configuration.
 
     Raises:
         BacktesterModelError: A subclass that says which bars, option or package is at fault.
     """
     if n_trials is not None and n_trials < 1:
         raise EvaluationError(f"This run is itself a trial, so there is at least one; given {n_trials}.")
-    walked = walk_windows(config, bars, out=out, n_jobs=n_jobs, progress=progress, logger=logger)
+    walked = walk_windows(
+        config, bars, out=out, n_jobs=n_jobs, progress=progress, logger=logger, policy=policy
+    )
     if n_trials is None:
         n_trials = 1 if out is None else len(RunFolder(out).runs())
     decided = time.perf_counter()
@@ -118,6 +129,7 @@ def walk_windows(
     n_jobs: int = 1,
     progress: Progress | None = None,
     logger: logging.Logger | None = None,
+    policy: Policy | None = None,
 ) -> Walked:
     """Train, foresee and decide window after window; arguments and errors as for :func:`walk_forward`."""
     started = time.perf_counter()
@@ -128,14 +140,23 @@ def walk_windows(
     model = create_model(
         resolve_config(model.config.model_copy(update={"random_state": model.seed}), dataset)
     )
-    windows = plan_windows(model.config, dataset)
     if out is not None:
         RunFolder(out).write_result(BARS, pack_bars(checked))
     prepared = time.perf_counter()
-    blocks = _first_pass(model, dataset, windows, out=out, n_jobs=n_jobs, progress=progress)
+    if policy is None and model.config.retraining.is_planned:
+        first = _first_pass(model, dataset, out=out, n_jobs=n_jobs, progress=progress)
+    else:
+        first = _live(model, dataset, policy, out=out, progress=progress)
+    windows, blocks = first.windows, first.blocks
     served_at = time.perf_counter()
     second = run_second_pass(
-        model, checked, dataset, windows, blocks, logger=logger or logging.getLogger(__name__)
+        model,
+        checked,
+        dataset,
+        windows,
+        blocks,
+        logger=logger or logging.getLogger(__name__),
+        earlier_events=first.events,
     )
     seconds = {
         "prepare": prepared - started,
@@ -189,18 +210,40 @@ def plan_windows(config: ModelConfig, dataset: Dataset) -> list[Window]:
     )
 
 
+def _live(
+    model: BaseModel,
+    dataset: Dataset,
+    wish: Policy | None,
+    *,
+    out: str | Path | None,
+    progress: Progress | None,
+) -> Lived:
+    """Serve session by session, trained when the policy says so, from the run folder where that is finished."""
+    folder = None
+    if out is not None:
+        store = RunFolder(out)
+        folder = store.path
+        bars = BlockKeys(model, dataset).of(np.arange(len(dataset)), np.arange(len(dataset)), is_first=True)
+        facts = {"config": model.config.model_dump(mode="json"), "bars": bars}
+        if wish is not None:
+            facts["policy"] = f"{type(wish).__module__}:{type(wish).__qualname__}"
+        store.record_run(digest_of(facts), facts)
+    policy = retraining_policy(model.config, wish=wish)
+    return live_through(model, dataset, policy, folder=folder, progress=progress)
+
+
 def _first_pass(
     model: BaseModel,
     dataset: Dataset,
-    windows: list[Window],
     *,
     out: str | Path | None,
     n_jobs: int,
     progress: Progress | None,
-) -> list[Block]:
-    """Serve every window, in parallel where asked to, from the run folder where it is finished."""
+) -> Lived:
+    """Serve every planned window, in parallel where asked to, from the run folder where it is finished."""
     import joblib  # here, because the core's import must stay light
 
+    windows = plan_windows(model.config, dataset)
     keys: list[str | None] = [None] * len(windows)
     folder = None
     if out is not None:
@@ -219,7 +262,7 @@ def _first_pass(
         blocks.append(block)
         if progress is not None:
             progress(len(blocks), len(windows))
-    return blocks
+    return Lived(windows, blocks, ())
 
 
 def _judged(walked: Walked, *, n_trials: int) -> Callable[[Mapping[str, float]], WalkForwardResult]:

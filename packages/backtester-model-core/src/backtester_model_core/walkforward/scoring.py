@@ -272,6 +272,7 @@ def funnel(
     remaining = len(served.rows)
     for stage, stopped in (
         ("foreseen", (Reason.WARM_UP, Reason.NO_MODEL, Reason.ONE_CLASS)),
+        ("in_date", (Reason.STALE_MODEL,)),
         ("with_probability", (Reason.NO_RESIDUALS, Reason.NO_VOLATILITY)),
         ("past_gate", (Reason.NO_SKILL,)),
         ("above_signal_threshold", (Reason.BELOW_SIGNAL_THRESHOLD,)),

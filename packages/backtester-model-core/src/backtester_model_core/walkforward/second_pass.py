@@ -30,6 +30,7 @@ from backtester_model_core.signals import (
 from backtester_model_core.splits import Window
 from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward.blocks import Block
+from backtester_model_core.walkforward.expiry import expiry_events, silence, stale_rows
 
 MIN_GATE_HORIZONS = 30
 """Scored horizons below which the gate stays shut: so few understate how uncertain their mean is."""
@@ -69,8 +70,19 @@ def run_second_pass(
     blocks: Sequence[Block],
     *,
     logger: logging.Logger,
+    earlier_events: Sequence[Event] = (),
 ) -> SecondPass:
-    """Walk the windows in time order; each window's signals use only outcomes known at its fit."""
+    """Walk the windows in time order; each window's signals use only outcomes known at its fit.
+
+    Args:
+        model: An untrained model, whose policy is set for each window.
+        bars: Checked bars.
+        dataset: All rows.
+        windows: What was served when.
+        blocks: What was foreseen in each window.
+        logger: Where events are logged.
+        earlier_events: What happened in the first pass.
+    """
     columns = {
         name: values.to_numpy(copy=True)
         for name, values in neutral_signals(dataset.index, Reason.NOT_SERVED).items()
@@ -78,7 +90,8 @@ def run_second_pass(
     foreseen = {name: np.full(len(dataset), np.nan) for name in _foreseen_columns(model)}
     served = [_scored(dataset, window, block) for window, block in zip(windows, blocks, strict=True)]
     inner = [block.inner for block in blocks if block.inner is not None]
-    events: list[Event] = []
+    stale = [stale_rows(model.config, dataset, window) for window in windows]
+    events = [*earlier_events, *expiry_events(model.config, dataset, windows, stale)]
     gate_rows: list[dict[str, Any]] = []
     live_rows: list[dict[str, Any]] = []
     policies: list[SignalPolicy] = []
@@ -101,6 +114,7 @@ def run_second_pass(
         for column, made in _foreseen(model, prediction).items():
             foreseen[column][window.test_rows] = made
         frame = _block_signals(model, bars, dataset, window, block, prediction)
+        silence(frame, stale[number])
         held = _held_after(held, frame)
         for name, values in columns.items():
             values[window.test_rows] = frame[name].to_numpy()
@@ -248,7 +262,9 @@ def _block_signals(
 
 
 def _training_events(window: Window, block: Block) -> list[Event]:
-    events = []
+    events: list[Event] = []
+    if window.trained_at is not None:
+        return events
     for report in block.reports:
         whose = f"{report['symbol']}: " if report["symbol"] else ""
         notes = f"; {'; '.join(report['notes'])}" if report["notes"] else ""

@@ -13,6 +13,7 @@ from backtester_model_core.testing.checks import (
     features,
     fitting,
     labels,
+    retraining,
     splits,
     statistics,
     target,
@@ -36,7 +37,7 @@ CHECKS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "T13": (fitting.find_fit_time_leaks,),
     "T14": (features.find_symbol_leaks,),
     "T15": (universe.find_survivorship,),
-    "T16": (trading.find_monitoring_leaks,),
+    "T16": (trading.find_monitoring_leaks, retraining.find_retraining_leaks),
 }
 """The functions of each check, by its number; ``docs/look-ahead.md`` explains them."""
 
