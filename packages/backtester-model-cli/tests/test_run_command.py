@@ -16,6 +16,7 @@ from backtester_model_core.plugins import Plugins, use_plugins
 from backtester_model_core.testing import random_bars
 
 RESULT_FILES = {
+    "bars.npz",
     "config.json",
     "events.csv",
     "metrics.json",

@@ -122,9 +122,14 @@ def odd_probabilities(self, model, features):
     return type(self).__bases__[0].predict(self, model, features) * 1.5
 
 
+def stepped_without_the_intercept(self, model):
+    return lambda row: np.array(row) @ model["solution"][1:]
+
+
 @pytest.mark.parametrize(
     ("check", "methods"),
     [
+        ("test_compiled_step_answers_as_predict_does", {"compile_step": stepped_without_the_intercept}),
         ("test_batch_equals_row_by_row", {"predict": scaled_by_the_call}),
         ("test_outlier_in_served_rows_changes_no_other", {"predict": scaled_by_the_call}),
         ("test_incomplete_rows_are_nan_and_change_no_other", {"predict": scaled_by_the_call}),

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtester_model_core.bars import Panel
+from backtester_model_core.compiled import cache
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ExpressionError, MissingExtraError
 from backtester_model_core.features import (
@@ -36,7 +37,7 @@ from backtester_model_core.features import (
     parse_expression,
 )
 from backtester_model_core.features import batch as batch_module
-from backtester_model_core.features.kernel_source import kernel_name, kernel_source
+from backtester_model_core.features.kernel_source import kernel_source
 from backtester_model_core.features.primitives import INF, sqrt
 from backtester_model_core.steps import prepare_dataset
 from backtester_model_core.testing import random_bars, random_panel
@@ -50,11 +51,11 @@ OHLCV = ["open", "high", "low", "close", "volume"]
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Compile into a fresh directory, so that no test meets what another session left."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(kernels.CACHE_DIRECTORY, str(tmp_path_factory.mktemp("kernels")))
-        kernels.cache_directory.cache_clear()
-        kernels.load_kernel.cache_clear()
-        yield kernels.cache_directory()
-    kernels.cache_directory.cache_clear()
+        patch.setenv(cache.CACHE_DIRECTORY, str(tmp_path_factory.mktemp("kernels")))
+        cache.cache_directory.cache_clear()
+        kernels.load_loop.cache_clear()
+        yield cache.cache_directory()
+    cache.cache_directory.cache_clear()
 
 
 def rough_values(seed: int, n: int) -> np.ndarray:
@@ -172,7 +173,7 @@ def test_no_symbols_have_no_rows() -> None:
 
 
 def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels.load_kernel.cache_clear()
+    kernels.load_loop.cache_clear()
     monkeypatch.setitem(sys.modules, "numba.core.errors", None)
 
 
@@ -280,7 +281,7 @@ def uses_a_list(x: float) -> float:
     return x * len(OHLCV)
 
 
-def test_a_kernel_is_named_by_everything_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernels_text_holds_everything_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = Operator(half_or_more)
     before = kernel_source(operator)
 
@@ -292,7 +293,7 @@ def test_a_kernel_is_named_by_everything_it_runs(monkeypatch: pytest.MonkeyPatch
 
     assert "x * 0.5" in before
     assert "x * 0.25" in after
-    assert kernel_name("half_or_more", before) != kernel_name("half_or_more", after)
+    assert before != after
 
 
 def test_a_kernel_writes_out_functions_constants_and_modules() -> None:
@@ -353,20 +354,20 @@ def test_a_step_that_numba_refuses_is_run_as_it_is_when_compiling_was_not_asked_
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Let the cache directory be chosen again, during and after the test."""
-    kernels.cache_directory.cache_clear()
-    kernels.load_kernel.cache_clear()
+    cache.cache_directory.cache_clear()
+    kernels.load_loop.cache_clear()
     with monkeypatch.context() as patch:
         yield patch
-    kernels.cache_directory.cache_clear()
-    kernels.load_kernel.cache_clear()
+    cache.cache_directory.cache_clear()
+    kernels.load_loop.cache_clear()
 
 
 def test_the_cache_is_in_the_users_own_directory(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fresh.delenv(kernels.CACHE_DIRECTORY)
+    fresh.delenv(cache.CACHE_DIRECTORY)
     fresh.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    assert kernels.cache_directory() == tmp_path / "backtester-model"
-    assert kernels.cache_directory().stat().st_mode & 0o077 == 0
+    assert cache.cache_directory() == tmp_path / "backtester-model"
+    assert cache.cache_directory().stat().st_mode & 0o077 == 0
 
 
 def blocked(tmp_path: Path) -> Path:
@@ -383,40 +384,42 @@ def open_to_all(tmp_path: Path) -> Path:
 def test_an_unusable_cache_gives_way_to_a_temporary_one_with_a_log_line(
     fresh: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, unusable
 ) -> None:
-    fresh.setenv(kernels.CACHE_DIRECTORY, str(unusable(tmp_path)))
+    fresh.setenv(cache.CACHE_DIRECTORY, str(unusable(tmp_path)))
     expressions = {"twice": parse_expression("exp(close)")}
 
     assert_compiled_bits_are_the_plain_ones(expressions, rough_panel(10, [200]))
 
-    assert tmp_path not in kernels.cache_directory().parents
-    assert kernels.cache_directory() != tmp_path
+    assert tmp_path not in cache.cache_directory().parents
+    assert cache.cache_directory() != tmp_path
     assert "for this process only" in caplog.text
 
 
 def test_a_damaged_kernel_is_written_again(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    fresh.setenv(kernels.CACHE_DIRECTORY, str(tmp_path))
-    source = kernel_source(OPERATORS["exp"])
-    file = tmp_path / f"{kernel_name('exp', source)}.py"
+    fresh.setenv(cache.CACHE_DIRECTORY, str(tmp_path))
+    kernels.load_loop(OPERATORS["exp"])
+    (file,) = tmp_path.glob("exp_*.py")
+    whole = file.read_text()
     file.write_text("half a te")
 
-    kernels.load_kernel(OPERATORS["exp"])
+    kernels.load_loop.cache_clear()
+    kernels.load_loop(OPERATORS["exp"])
 
-    assert file.read_text() == source
+    assert file.read_text() == whole
     assert list(tmp_path.glob("*.tmp")) == []
 
 
 LOADING = """
 import numba.core.dispatcher, sys
 from backtester_model_core.features import OPERATORS, kernels
-kernel = kernels.load_kernel(OPERATORS["rolling_mean"])
+kernel = kernels.load_loop(OPERATORS["rolling_mean"])
 print(sum(kernel.stats.cache_hits.values()))
 """
 
 
 def test_a_later_process_compiles_nothing_again(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    fresh.setenv(kernels.CACHE_DIRECTORY, str(tmp_path))
+    fresh.setenv(cache.CACHE_DIRECTORY, str(tmp_path))
 
     hits = [
         subprocess.run(

@@ -19,7 +19,7 @@ from backtester_model_cli.options import (
     SampleOption,
     SymbolOption,
 )
-from backtester_model_cli.progress import walk_progress
+from backtester_model_cli.progress import window_progress
 from backtester_model_cli.result_tables import comparison_table
 
 
@@ -55,7 +55,7 @@ def compare_retraining(
 
         settings = with_bars(load_config(config), bars=bars, symbol=symbol, sample=sample)
         data = DataRetrieval(settings.data_config).get_data()
-        with walk_progress("policies", quiet=quiet) as progress:
+        with window_progress(quiet=quiet, of="policy") as progress:
             table = compare(settings, data, out=out, n_jobs=n_jobs, progress=progress)
         if as_json:
             write_json(json.loads(encode_json(table.reset_index().to_dict(orient="records"))))

@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     REFUSED = 1
     USAGE = 2
     NO_SKILL = 3
+    DIFFERS = 4
     INTERRUPTED = 130
 
 
@@ -30,6 +31,8 @@ EXIT_CODES = """Exit codes:
 2  wrong usage of the command
 
 3  no skill was shown, where --require-skill asks for it
+
+4  a replay differs from its run
 
 130  interrupted"""
 """The epilogue of ``--help``; blank lines, because a paragraph is a line there."""

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from backtester_model_cli.adapters import adapters
+from backtester_model_cli.compare_retraining import compare_retraining
 from backtester_model_cli.cross_validate import cross_validate
 from backtester_model_cli.demo import demo
 from backtester_model_cli.exits import EXIT_CODES
+from backtester_model_cli.replay_diff import replay_diff
 from backtester_model_cli.run import run
 from backtester_model_cli.schema import schema
 from backtester_model_cli.validate import validate
@@ -27,6 +29,8 @@ app.command()(demo)
 app.command()(adapters)
 app.command()(validate)
 app.command(name="cross-validate")(cross_validate)
+app.command(name="compare-retraining")(compare_retraining)
+app.command(name="replay-diff", epilog=EXIT_CODES)(replay_diff)
 app.command()(schema)
 
 

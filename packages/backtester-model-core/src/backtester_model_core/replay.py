@@ -25,7 +25,7 @@ COMPILED_TOLERANCE = 1e-6
 MAX_LISTED = 20
 
 Progress = Callable[[int, int], None]
-"""Called with (bars replayed, bars in all) now and then."""
+"""Called with (windows replayed, windows in all) as they are."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def replay_diff(
         bars: Bars to feed instead of those that the run keeps, such as today's download of the same history. Where
             they were edited, the first bar, feature and value that differ are named.
         fast: Whether compiled steps may be used.
-        progress: Called now and then.
+        progress: Called as windows are replayed.
 
     Raises:
         RunError: When the folder holds no finished run.
@@ -156,7 +156,6 @@ class _Replay:
         report = ReplayReport(PLAIN_TOLERANCE)
         rows = rows_of(bars)
         stream: SignalStream | None = None
-        n_done = 0
         for number, bars_of_window in self._parts(rows):
             stream = self._serving(stream, number)
             if stream is None:
@@ -172,9 +171,8 @@ class _Replay:
                 else:
                     stream.warm_up(together)
                     self._compare(report, together, stream, None)
-                n_done += len(together)
-            if progress is not None:
-                progress(n_done, len(rows))
+            if progress is not None and number >= 0:
+                progress(number + 1, len(self._walked.windows))
         self._note_missing(report, rows)
         return report
 

@@ -19,6 +19,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter, expect_config
 from backtester_model_core.artifacts import expect_files, pack_json, unpack_json
+from backtester_model_core.compiled import numba_is_here
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import (
     ArtifactError,
@@ -28,9 +29,10 @@ from backtester_model_core.exceptions import (
 )
 from backtester_model_core.notes import NOT_STOPPED_EARLY, unseen_classes
 from backtester_model_core.probabilities import among_all_classes, softmax
-from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, RowStep
 from backtester_model_sklearn.config import SklearnModelConfig
 from backtester_model_sklearn.estimators import Estimator, build_pipeline
+from backtester_model_sklearn.row_steps import row_step
 from backtester_model_sklearn.trusted import VERSION as TRUSTED_VERSION
 
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError)
@@ -201,6 +203,14 @@ class SklearnAdapter(ModelFrameworkAdapter[SklearnModel]):
             extra = _weight_for(estimator.partial_fit, weight, notes)
             estimator.partial_fit(updated.transform(features), target, **extra)
         return replace(updated, notes=_distinct(notes))
+
+    def compile_step(self, model: SklearnModel) -> RowStep:
+        """Return a weighted sum in plain Python, or a walk through trees that is compiled where numba is installed.
+
+        Raises:
+            ModelError: When the estimator is neither linear nor made of trees, or a step before it has no such form.
+        """
+        return row_step(model, compiled=numba_is_here())
 
     def save_model(self, model: SklearnModel) -> ModelFiles:
         """Return the fitted pipeline as a skops file of trusted types.

@@ -12,9 +12,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from backtester_model_core.bars.panel import Panel
+from backtester_model_core.compiled import Kernel, numba_is_here
 from backtester_model_core.exceptions import ExpressionError, MissingExtraError
 from backtester_model_core.features.expression import Expression
-from backtester_model_core.features.kernels import Kernel, load_kernel, load_writer, numba_is_here
+from backtester_model_core.features.kernels import load_loop, load_writer
 from backtester_model_core.features.plan import Plan, PlannedCall
 from backtester_model_core.typing import FloatArray, IntArray
 
@@ -89,7 +90,7 @@ def _kernels(plan: Plan, n_rows: int, engine: Engine) -> list[Kernel | None]:
     kernels: list[Kernel | None] = []
     for operator, is_looped in zip(calls, looped, strict=True):
         try:
-            kernels.append(load_kernel(operator) if is_looped else None)
+            kernels.append(load_loop(operator) if is_looped else None)
         except (ExpressionError, MissingExtraError) as error:
             if engine == "compiled":
                 raise

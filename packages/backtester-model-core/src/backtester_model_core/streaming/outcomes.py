@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from backtester_model_core.bars import Panel
+from backtester_model_core.bars.panel import bar_spacing, utc_stamps
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.labels import compute_label
 from backtester_model_core.typing import FloatArray, TimeArray
@@ -79,15 +80,10 @@ class OutcomeLedger:
         if not self._waiting:
             self._trim()
             return None
-        frame, panel = self._tail()
+        panel, place = self._tail()
         label = compute_label(panel, self._config)
         usable_from = label.label_end if label.settled_at is None else label.settled_at
         is_known = ~np.isnan(label.target) & (usable_from <= panel.known_at.max())
-        stamps, symbols = (
-            frame.index.get_level_values(name)[panel.order] for name in ("timestamp", "symbol")
-        )
-        at = pd.DatetimeIndex(stamps).as_unit("ns").asi8.tolist()
-        place = {key: row for row, key in enumerate(zip(at, symbols, strict=True))}
         known = [key for key in sorted(self._waiting) if is_known[place[key]]]
         rows = [place[key] for key in known]
         foreseen = np.array([self._waiting[key] for key in known]).reshape(-1, 2)
@@ -96,7 +92,7 @@ class OutcomeLedger:
             self._waiting.pop(key, None)
         self._trim()
         return Outcomes(
-            [symbols[row] for row in rows],
+            [symbol for _, symbol in known],
             panel.known_at[rows],
             usable_from[rows],
             label.target[rows],
@@ -128,13 +124,30 @@ class OutcomeLedger:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _tail(self) -> tuple[pd.DataFrame, Panel]:
-        """Lay the remembered bars out as a panel, time by time."""
-        rows = [(row[0], symbol, *row[1:]) for symbol, rows in self._bars.items() for row in rows]
-        frame = pd.DataFrame(rows, columns=["timestamp", "symbol", *self._columns])
-        frame = frame.set_index(["timestamp", "symbol"]).sort_index()
-        stamps = self._config.data_config
-        return frame, Panel.of(frame, bar_stamp=stamps.bar_stamp, frequency=stamps.frequency)
+    def _tail(self) -> tuple[Panel, dict[tuple[int, str], int]]:
+        """Lay the remembered bars out as a panel, and say where each bar is, by its stamp and symbol."""
+        symbols = sorted(self._bars)
+        rows = [row for symbol in symbols for row in self._bars[symbol]]
+        lengths = [len(self._bars[symbol]) for symbol in symbols]
+        index = pd.DatetimeIndex([row[0] for row in rows], name="timestamp")
+        stamps = utc_stamps(index)
+        names = [symbol for symbol, length in zip(symbols, lengths, strict=True) for _ in range(length)]
+        place = {key: row for row, key in enumerate(zip(stamps.view(np.int64).tolist(), names, strict=True))}
+        values = np.array([row[1:] for row in rows], dtype=np.float64).T
+        known_at = stamps
+        if self._config.data_config.bar_stamp == "open":
+            known_at = stamps + bar_spacing(index[: lengths[0]], self._config.data_config.frequency)
+        panel = Panel(
+            index=index
+            if len(symbols) == 1
+            else pd.MultiIndex.from_arrays([index, names], names=["timestamp", "symbol"]),
+            symbols=tuple(symbols),
+            order=np.arange(len(rows), dtype=np.int64),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            known_at=known_at,
+            columns=dict(zip(self._columns, np.ascontiguousarray(values), strict=True)),
+        )
+        return panel, place
 
     def _overdue(self) -> dict[str, int]:
         """Return for each symbol the stamp before which a forecast has waited too long."""

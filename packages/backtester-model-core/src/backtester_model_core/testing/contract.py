@@ -26,11 +26,14 @@ from backtester_model_core.testing.lookahead import find_future_leaks, find_trun
 from backtester_model_core.testing.samples import random_bars, synthetic_rows
 from backtester_model_core.testing.saved import SavedModelChecks
 from backtester_model_core.testing.specimens import (
+    STEP_TOLERANCE,
     TOLERANCE,
     ask_native,
+    ask_step,
     classes_of,
     context_of,
     frame,
+    lean_of,
     series,
     train_native,
 )
@@ -140,6 +143,16 @@ class AdapterContract(SavedModelChecks):
 
             assert _close(batch, single)
 
+    def test_compiled_step_answers_as_predict_does(self) -> None:
+        """Look at what ``compile_step`` leaves out: preprocessing, the target's scale, the order of classes."""
+        for config in self.configs():
+            values, target = self.rows(config)
+            native = train_native(self.adapter, config, values, target, classes=classes_of(config))
+            stepped = ask_step(self.adapter, config, native, values)
+            asked = ask_native(self.adapter, config, native, values)
+
+            assert stepped is None or np.abs(stepped - asked).max() <= STEP_TOLERANCE
+
     def test_outlier_in_served_rows_changes_no_other(self) -> None:
         """Look at a scaler that is fitted, or fitted again, outside training."""
         for model, features in self.trained():
@@ -240,7 +253,7 @@ class AdapterContract(SavedModelChecks):
             classes = classes_of(config)
             native = train_native(self.adapter, config, doubled, flipped, classes=classes, weight=weight)
             plain = train_native(self.adapter, config, values, target, classes=classes)
-            first, second = (_lean(self.adapter, config, model, values) for model in (native, plain))
+            first, second = (lean_of(self.adapter, config, model, values) for model in (native, plain))
             agrees = np.corrcoef(first, second)[0, 1]
             declared = any("weight" in note for note in self.adapter.training_notes(native))
 
@@ -372,13 +385,6 @@ def _known(forecast: FloatArray, outcome: FloatArray) -> tuple[FloatArray, Float
     """Return forecasts that were given, and their outcomes."""
     given = ~np.isnan(forecast)
     return forecast[given], outcome[given]
-
-
-def _lean(
-    adapter: ModelFrameworkAdapter[Any], config: ModelConfig, native: Any, values: FloatArray
-) -> FloatArray:
-    forecast = ask_native(adapter, config, native, values)
-    return forecast if forecast.ndim == 1 else np.asarray(forecast[:, -1])
 
 
 def _error_of(call: Any, expected: type[BacktesterModelError], *words: str) -> bool:

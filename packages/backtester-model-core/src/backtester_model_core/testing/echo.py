@@ -11,8 +11,8 @@ import pydantic
 from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter
 from backtester_model_core.artifacts import expect_files, pack_json, unpack_json
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.exceptions import ArtifactError
-from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_core.exceptions import ArtifactError, NotTrainedError
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, RowStep
 
 HEARD = "heard.json"
 
@@ -72,6 +72,13 @@ class EchoAdapter(ModelFrameworkAdapter[EchoModel]):
         if isinstance(model.said, tuple):
             return np.tile(np.asarray(model.said), (len(features), 1))
         return np.full(len(features), np.nan if model.said is None else model.said)
+
+    def compile_step(self, model: EchoModel) -> RowStep:
+        """Repeat it for one row."""
+        said = model.said
+        if said is None:
+            raise NotTrainedError.before("echo", "answer")
+        return lambda row: said  # noqa: ARG005 - an echo hears only the target
 
     def save_model(self, model: EchoModel) -> ModelFiles:
         """Write down what was heard."""

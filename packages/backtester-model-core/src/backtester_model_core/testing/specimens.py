@@ -9,10 +9,14 @@ import pandas as pd
 
 from backtester_model_core.adapter import ModelFrameworkAdapter, SequenceAdapter
 from backtester_model_core.config import ModelConfig
+from backtester_model_core.exceptions import ModelError
 from backtester_model_core.typing import FloatArray, IntArray
 
 TOLERANCE = 1e-5
 """Forecasts closer than this are the same: frameworks that compute in single precision differ between batches."""
+
+STEP_TOLERANCE = 1e-6
+"""How far a compiled step may be from ``predict``."""
 
 
 def frame(values: FloatArray) -> pd.DataFrame:
@@ -64,6 +68,29 @@ def ask_native(
 ) -> FloatArray:
     """Ask a native model about rows of one symbol; the first rows, which are only looked back on, have no answer."""
     return adapter.predict(native, values, **_ends(context_of(adapter, config), len(values)))
+
+
+def lean_of(
+    adapter: ModelFrameworkAdapter[Any], config: ModelConfig, native: Any, values: FloatArray
+) -> FloatArray:
+    """Ask a native model for values, or for the probability of the last class."""
+    forecast = ask_native(adapter, config, native, values)
+    return forecast if forecast.ndim == 1 else np.asarray(forecast[:, -1])
+
+
+def ask_step(
+    adapter: ModelFrameworkAdapter[Any], config: ModelConfig, native: Any, values: FloatArray
+) -> FloatArray | None:
+    """Ask a native model's compiled step row by row, as :func:`ask_native` does; ``None`` where it has none."""
+    if not adapter.can("compile_step"):
+        return None
+    try:
+        step = adapter.compile_step(native)
+    except ModelError:
+        return None
+    size = context_of(adapter, config) + 1
+    windows = [np.array(values[end - size : end]) for end in range(size, len(values) + 1)]
+    return np.array([step(window if size > 1 else window[0].tolist()) for window in windows])
 
 
 def _ends(n_context: int, n_rows: int) -> dict[str, IntArray]:

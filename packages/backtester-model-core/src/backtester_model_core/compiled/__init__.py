@@ -1,0 +1,35 @@
+"""Python functions as compiled code: written out with all that they call, compiled by numba, kept in a cache."""
+
+from backtester_model_core.compiled.cache import (
+    CACHE_DIRECTORY,
+    Kernel,
+    cache_directory,
+    check_numba,
+    load_kernel,
+    numba_is_here,
+)
+from backtester_model_core.compiled.function import compile_function
+from backtester_model_core.compiled.source import (
+    CALLED,
+    COMPILED,
+    HEADER,
+    INLINED,
+    join_source,
+    write_functions,
+)
+
+__all__ = [
+    "CACHE_DIRECTORY",
+    "CALLED",
+    "COMPILED",
+    "HEADER",
+    "INLINED",
+    "Kernel",
+    "cache_directory",
+    "check_numba",
+    "compile_function",
+    "join_source",
+    "load_kernel",
+    "numba_is_here",
+    "write_functions",
+]

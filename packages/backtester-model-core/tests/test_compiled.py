@@ -1,0 +1,71 @@
+"""Plain functions written out for numba: what they name goes with them, and means one thing."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from types import FunctionType
+
+import numpy as np
+import pytest
+
+from backtester_model_core.compiled import cache, compile_function, numba_is_here, write_functions
+from backtester_model_core.exceptions import MissingExtraError
+
+FACTOR = 2.0
+
+
+def scaled(x: float) -> float:
+    """Return a multiple."""
+    return FACTOR * x
+
+
+def total_of(values: np.ndarray, x: float) -> float:
+    total = 0.0
+    for value in values:
+        total += value
+    return scaled(total) + math.sqrt(x)
+
+
+def countdown(n: float) -> float:
+    return 0.0 if n <= 0.0 else 1.0 + countdown(n - 1.0)
+
+
+def test_what_a_function_names_is_written_before_it() -> None:
+    written = write_functions([total_of])
+
+    assert list(written) == ["FACTOR", "scaled", "math", "total_of"]
+    assert written["FACTOR"] == "FACTOR = 2.0"
+
+
+def test_a_function_that_calls_itself_is_written_once() -> None:
+    assert list(write_functions([countdown, countdown])) == ["countdown"]
+
+
+def test_a_name_that_means_two_things_is_refused() -> None:
+    other = FunctionType(scaled.__code__, {"FACTOR": 3.0}, "scaled")
+
+    with pytest.raises(ValueError, match="'FACTOR' is also the name of something else"):
+        write_functions([scaled, other])
+
+
+@pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(cache, "cache_directory", lambda: tmp_path)
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.skipif(not numba_is_here(), reason="needs numba")
+def test_a_compiled_function_answers_as_the_plain_one() -> None:
+    compiled = compile_function(total_of, "float64(float64[::1], float64)")
+
+    assert compiled(np.array([1.0, 2.0]), 9.0) == total_of(np.array([1.0, 2.0]), 9.0) == 9.0
+
+
+def test_without_numba_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba.core.errors", None)
+
+    with pytest.raises(MissingExtraError, match=r"Compiling scaled needs.*core\[fast\]"):
+        compile_function(scaled, "float64(float64)")

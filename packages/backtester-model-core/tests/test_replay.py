@@ -1,0 +1,168 @@
+"""A finished run replayed bar by bar: equal, or the first thing that differs is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from backtester_model_core.exceptions import RunError
+from backtester_model_core.features import FeatureStream
+from backtester_model_core.replay import Difference, ReplayReport, replay_diff
+from backtester_model_core.testing import random_bars, random_panel
+from backtester_model_core.walkforward import walk_forward
+
+BARS = random_bars(320, seed=2, momentum=0.3)
+PANEL = random_panel(3, 260, seed=2, momentum=0.3, lives={"S001": (60, 260), "S002": (0, 150)})
+
+
+@pytest.mark.parametrize(
+    "bars", [BARS, PANEL, random_bars(320, seed=4, frequency="h")], ids=["one", "panel", "hours"]
+)
+@pytest.mark.parametrize("pooling", ["pooled", "per_symbol"])
+def test_a_run_replayed_is_the_same(linear_config, tmp_path, bars, pooling):
+    walk_forward(linear_config.model_copy(update={"pooling": pooling}), bars, out=tmp_path)
+
+    report = replay_diff(tmp_path)
+
+    assert report.is_equal, report.sentence
+    assert report.n_bars == len(bars)
+    assert report.worst_forecast < 1e-9
+    assert "equals the backtest" in report.sentence
+
+
+def test_a_regression_with_residuals_is_the_same(linear_config, tmp_path):
+    bars = random_bars(900, seed=2, momentum=0.3)
+    config = linear_config.model_copy(update={"model_type": "regression"})
+    result = walk_forward(config, bars, out=tmp_path)
+
+    report = replay_diff(tmp_path)
+
+    assert report.is_equal, report.sentence
+    assert (result.signals["target_weight"] != 0).any()
+
+
+def test_what_the_gate_blocked_stays_blocked(linear_config, tmp_path):
+    gate = linear_config.gate.model_copy(update={"mode": "block"})
+    walk_forward(linear_config.model_copy(update={"gate": gate}), BARS, out=tmp_path)
+
+    assert replay_diff(tmp_path).is_equal
+
+
+def test_a_window_whose_training_was_refused_is_passed_over(linear_config, tmp_path):
+    bars = BARS.copy()
+    bars.iloc[:130, bars.columns.get_indexer(["open", "high", "low", "close"])] = (
+        100.0  # one class in the first
+    )
+    result = walk_forward(linear_config, bars, out=tmp_path)
+    assert "one_class" in set(result.signals["reason"])
+
+    assert replay_diff(tmp_path).is_equal
+
+
+def test_a_run_without_any_model_has_nothing_to_compare(linear_config, tmp_path):
+    bars = BARS.copy()
+    bars.loc[:, ["open", "high", "low", "close"]] = 100.0
+    walk_forward(linear_config, bars, out=tmp_path)
+
+    report = replay_diff(tmp_path)
+
+    assert (report.is_equal, report.n_signals) == (True, 0)
+
+
+def test_an_edited_bar_is_named_with_the_first_feature_and_forecast_that_follow(linear_config, tmp_path):
+    walk_forward(linear_config, BARS, out=tmp_path)
+    edited = BARS.copy()
+    edited.iloc[200, edited.columns.get_loc("close")] *= 1.0001
+
+    report = replay_diff(tmp_path, edited)
+
+    assert not report.is_equal
+    assert report.counts["bar"] == 1
+    assert report.first["bar"].at == BARS.index[200]
+    assert (report.first["feature"].what, report.first["feature"].at) == ("r1", BARS.index[200])
+    assert report.first["forecast"].at == BARS.index[200]
+    assert f"First: close at {BARS.index[200]}" in report.sentence
+
+
+def test_bars_that_are_missing_or_new_are_named(linear_config, tmp_path):
+    walk_forward(linear_config, PANEL, out=tmp_path)
+    one_less = PANEL.drop(PANEL.index[-1])
+    extra = pd.concat(
+        [PANEL.iloc[[-1]].rename(index={PANEL.index[-1][1]: "S009"}, level="symbol"), PANEL]
+    ).sort_index()
+
+    fewer, more = replay_diff(tmp_path, one_less), replay_diff(tmp_path, extra)
+
+    assert "'one' in the backtest, 'none' in the stream" in str(fewer.first["bar"])
+    assert more.first["bar"].symbol == "S009"
+
+
+def test_a_stream_that_computes_a_feature_otherwise_is_found(linear_config, tmp_path, monkeypatch):
+    """Planted: a live feature that is one bit off."""
+    walk_forward(linear_config, BARS, out=tmp_path)
+    honest = FeatureStream.update
+    monkeypatch.setattr(
+        FeatureStream,
+        "update",
+        lambda self, symbol, bar: [np.nextafter(value, np.inf) for value in honest(self, symbol, bar)],
+    )
+
+    report = replay_diff(tmp_path)
+
+    assert report.counts["feature"] > 500
+    assert report.first["feature"].what == "r1"
+
+
+def test_a_signal_that_differs_without_reason_is_found(linear_config, tmp_path):
+    """Planted: a policy that turns sides round on the stream only."""
+    from backtester_model_core import replay
+
+    walk_forward(linear_config, BARS, out=tmp_path)
+    policies = replay._Replay._policies
+
+    def turned(self, number, trained):
+        return {
+            symbol: replace(policy, confidence_threshold=0.99, signal_threshold=0.99, strong_confidence=0.99)
+            for symbol, policy in policies(self, number, trained).items()
+        }
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay._Replay, "_policies", turned)
+        report = replay_diff(tmp_path)
+
+    assert set(report.counts) == {"signal"}
+
+
+def test_the_bars_are_replayed_window_by_window(linear_config, tmp_path):
+    told = []
+    walk_forward(linear_config, BARS, out=tmp_path)
+
+    replay_diff(tmp_path, progress=lambda done, total: told.append((done, total)))
+
+    assert told == [(number, 5) for number in range(1, 6)]
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="holds no finished run"):
+        replay_diff(tmp_path)
+
+
+def test_signals_at_a_threshold_are_counted_apart():
+    report = ReplayReport(1e-9, n_bars=10, n_signals=5, n_at_threshold=1)
+
+    assert report.is_equal
+    assert "1 of them at a threshold" in report.sentence
+
+
+def test_several_differences_are_counted_and_the_first_kept():
+    report = ReplayReport(1e-9)
+    for day in (3, 2):
+        report.note("bar", Difference(pd.Timestamp(2024, 1, day), "A", "close", 1.0, 2.0))
+
+    assert report.counts == {"bar": 2}
+    assert report.sentence.startswith(
+        "The stream differs from the backtest in 2 bars. First: close at 2024-01-03"
+    )

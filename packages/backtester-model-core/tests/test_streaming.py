@@ -1,0 +1,541 @@
+"""Live bars one at a time: a batch's features, forecasts and signals, and a rule for every bar that comes askew."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.evaluation import EVIDENCE_WANTED, SkillEvidence
+from backtester_model_core.exceptions import (
+    ArtifactError,
+    BarsError,
+    ModelError,
+    NotTrainedError,
+    PredictionError,
+)
+from backtester_model_core.factory import create_model
+from backtester_model_core.hookspecs import hookimpl
+from backtester_model_core.signals import Reason
+from backtester_model_core.streaming import SignalStream
+from backtester_model_core.streaming.incoming import rows_of
+from backtester_model_core.testing import random_bars, random_panel
+
+BARS = random_bars(300, seed=3, momentum=0.3)
+
+
+@pytest.fixture
+def model(linear_config):
+    return trained(linear_config, BARS)
+
+
+def trained(config, bars, **changes):
+    model = create_model(config.model_copy(update=changes))
+    dataset = model.prepare(bars)
+    model.train_dataset(dataset.take(np.arange(len(dataset) // 2)))
+    return model
+
+
+def live(stream, bars=BARS):
+    return [stream.update(bar) for bar in rows_of(bars)]
+
+
+# -- the same as a batch ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "n_bars"), [("classification", 300), ("regression", 2_200)])
+def test_a_stream_gives_what_a_batch_gives(linear_config, kind, n_bars):
+    bars = random_bars(n_bars, seed=3, momentum=0.3)
+    model = trained(linear_config, bars, model_type=kind)
+    batch = model.generate_signals(bars)
+
+    signals = live(SignalStream(model, gate="policy"), bars)
+
+    assert [signal.signal.value for signal in signals] == list(batch["signal"])
+    assert [signal.reason for signal in signals] == list(batch["reason"])
+    np.testing.assert_allclose([signal.score for signal in signals], batch["score"], rtol=0, atol=1e-9)
+    assert (batch["signal"] != "NEUTRAL").sum() > 50
+
+
+def test_features_agree_in_every_bit(model):
+    stream = SignalStream(model)
+    values = model.prepare(BARS).values
+
+    for row, bar in zip(values, rows_of(BARS), strict=True):
+        stream.update(bar)
+        np.testing.assert_array_equal(row, stream.latest_features())
+
+
+def test_a_panel_at_one_time_is_sized_together(linear_config):
+    panel = random_panel(3, 200, seed=1, momentum=0.3, lives={"S001": (40, 200)})
+    model = trained(linear_config, panel)
+    batch = model.generate_signals(panel)
+    stream = SignalStream(model, gate="policy")
+
+    signals = [
+        signal
+        for _, together in panel.groupby(level="timestamp")
+        for signal in stream.update_panel(rows_of(together))
+    ]
+
+    assert [signal.symbol for signal in signals] == list(batch.index.get_level_values("symbol"))
+    np.testing.assert_allclose([signal.target_weight for signal in signals], batch["target_weight"])
+    assert set(batch["target_weight"].abs().round(4)) == {0.0, 0.5, round(1 / 3, 4)}
+
+
+def test_a_meta_model_follows_the_primary_side_live(linear_config):
+    bars = BARS.assign(side=np.where(np.arange(len(BARS)) % 3 == 0, 0.0, 1.0))
+    label = linear_config.label.model_copy(update={"kind": "meta", "side_column": "side"})
+    model = trained(linear_config, bars, label=label)
+    batch = model.generate_signals(bars)
+
+    signals = live(SignalStream(model, gate="policy"), bars)
+
+    assert [signal.signal.value for signal in signals] == list(batch["signal"])
+    assert Reason.NO_SIDE in {signal.reason for signal in signals}
+
+
+def test_an_extension_that_wraps_a_step_is_asked_on_the_stream_too(model, own_plugins):
+    class Doubter:
+        @hookimpl(wrapper=True)
+        def backtester_predict(self, model, features):
+            prediction = yield
+            return replace(prediction, probability=np.full_like(prediction.probability, 0.5))
+
+    own_plugins.register_extension("doubter", Doubter())
+
+    signals = live(SignalStream(model, gate="policy"))
+
+    assert {signal.score for signal in signals[20:]} == {0.5}
+
+
+def test_bars_stamped_at_their_open_give_signals_at_their_close(linear_config):
+    stamps = linear_config.data_config.model_copy(update={"bar_stamp": "open", "frequency": "1D"})
+    model = trained(linear_config, BARS, data_config=stamps)
+
+    signal = SignalStream(model).update(rows_of(BARS)[0])
+
+    assert signal.timestamp == BARS.index[0] + pd.Timedelta("1D")
+
+
+class SteppingAdapter(ModelFrameworkAdapter):
+    """Answers single rows a little off, so that one can see who was asked."""
+
+    def initialize_model(self, config):
+        return None
+
+    def train_model(self, model, features, target, *, classes=None, weight=None, validation=None, seed=None):
+        return "trained"
+
+    def predict(self, model, features):
+        return np.tile([0.4, 0.6], (len(features), 1))
+
+    def compile_step(self, model):
+        return lambda row: (0.4 - 1e-7, 0.6 + 1e-7)
+
+
+@pytest.mark.parametrize(("fast", "score"), [(True, 0.6 + 1e-7), (False, 0.6)])
+def test_a_compiled_step_is_used_where_it_may(linear_config, own_plugins, fast, score):
+    own_plugins.register_adapter("stepping", SteppingAdapter)
+    stream = SignalStream(trained(linear_config, BARS, framework="stepping"), gate="policy", fast=fast)
+
+    assert live(stream)[-1].score == score
+    assert stream.has_fast_step is fast
+
+
+# -- bars that come askew -----------------------------------------------------------------------------------------
+
+
+def test_a_bar_that_comes_again_changes_nothing(model):
+    once, twice = SignalStream(model), SignalStream(model)
+    rows = rows_of(BARS)
+    for bar in rows:
+        once.update(bar)
+        first = twice.update(bar)
+        assert twice.update(bar) == first
+
+    assert twice.snapshot() == once.snapshot()
+    assert len(twice.events) == len(rows)
+
+
+def test_a_bar_that_comes_again_with_other_values_is_noted(model):
+    stream = SignalStream(model)
+    first, *_ = rows_of(BARS)
+    stream.update(first)
+
+    stream.update({**first, "volume": first["volume"] + 1})
+
+    assert "with other values; the first stands" in stream.event_frame["message"].iloc[-1]
+
+
+def test_a_late_bar_is_left_out_and_the_standing_signal_returned(model):
+    stream = SignalStream(model)
+    rows = rows_of(BARS)
+    standing = [stream.update(bar) for bar in rows[:50]][-1]
+
+    assert stream.update(rows[20]) == standing
+    assert "came late" in stream.events[-1].message
+
+
+def test_missing_bars_are_noted_and_not_filled_in(model):
+    bars = BARS.drop(BARS.index[100:130])
+    batch = model.generate_signals(bars)
+    stream = SignalStream(model, gate="policy")
+
+    signals = live(stream, bars)
+
+    assert [event.kind.value for event in stream.events] == ["bars_missing"]
+    np.testing.assert_allclose([signal.score for signal in signals], batch["score"], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"high": 1.0}, "high_below"),
+        ({"close": float("nan")}, "missing_value"),
+        ({"open": -1.0}, "not_positive"),
+        ({"volume": -5.0}, "negative"),
+        ({"close": float("inf")}, "inf"),
+        ({"timestamp": 1_700_000_000}, "no_timestamp"),
+        ({"timestamp": None}, "no_timestamp"),
+        ({"timestamp": "yesterday-ish"}, "no_timestamp"),
+    ],
+)
+def test_a_bar_that_a_frame_would_be_refused_for_is_refused(model, change, code):
+    stream = SignalStream(model)
+    live(stream, BARS.iloc[:60])
+    before = stream.snapshot()
+
+    with pytest.raises(BarsError) as refused:
+        stream.update({**rows_of(BARS)[60], **change})
+
+    assert any(code in fault.code for fault in refused.value.faults), refused.value
+    assert stream.snapshot() == before
+
+
+def test_a_missing_column_is_named(model):
+    bar = rows_of(BARS)[0]
+    del bar["volume"]
+
+    with pytest.raises(BarsError, match="volume"):
+        SignalStream(model).update(bar)
+
+
+def test_title_case_columns_are_understood(model):
+    titled = BARS.rename(columns=str.capitalize)
+
+    assert [signal.score for signal in live(SignalStream(model), titled)][-1] == pytest.approx(
+        live(SignalStream(model))[-1].score
+    )
+
+
+def test_bars_of_several_times_are_not_one_panel(model):
+    with pytest.raises(BarsError, match="several_times"):
+        SignalStream(model).update_panel(rows_of(BARS)[:2])
+
+
+def test_a_panel_bar_that_comes_again_keeps_its_place(linear_config):
+    panel = random_panel(2, 60, seed=1)
+    model = trained(linear_config, panel)
+    stream = SignalStream(model)
+    bars = [rows_of(together) for _, together in panel.groupby(level="timestamp")]
+    for together in bars[:40]:
+        stream.update_panel(together)
+    early = stream.update(bars[40][1])
+
+    signals = stream.update_panel(bars[40])
+
+    assert signals[1] == early
+    assert [signal.symbol for signal in signals] == ["S000", "S001"]
+
+
+# -- models -------------------------------------------------------------------------------------------------------
+
+
+def test_a_symbol_without_a_model_says_so(linear_config):
+    panel = random_panel(2, 100, seed=1)
+    one = panel.xs("S000", level="symbol")
+    stream = SignalStream({"S000": trained(linear_config, one)}, gate="policy")
+
+    signals = [stream.update_panel(rows_of(together)) for _, together in panel.groupby(level="timestamp")][-1]
+
+    assert [signal.reason == Reason.NO_MODEL for signal in signals] == [False, True]
+
+
+def test_an_untrained_model_is_refused(linear_config):
+    with pytest.raises(NotTrainedError):
+        SignalStream(create_model(linear_config))
+
+
+def test_another_model_takes_over_with_what_was_remembered(model, linear_config):
+    other = trained(linear_config, random_bars(300, seed=9))
+    stream = SignalStream(model, gate="policy")
+    rows = rows_of(BARS)
+    for bar in rows[:150]:
+        stream.update(bar)
+
+    stream.replace_model(other)
+
+    scores = [stream.update(bar).score for bar in rows[150:]]
+    np.testing.assert_allclose(scores, other.generate_signals(BARS)["score"].iloc[150:], rtol=0, atol=1e-9)
+
+
+def test_a_model_of_other_features_may_not_take_over(model, linear_config):
+    features = linear_config.features.model_copy(update={"expressions": {"r2": "close / ref(close, 2) - 1"}})
+    other = trained(linear_config, BARS, features=features)
+
+    with pytest.raises(ModelError, match="other features"):
+        SignalStream(model).replace_model(other)
+
+
+def test_a_model_of_features_that_bars_do_not_have_cannot_be_streamed(linear_config):
+    model = create_model(linear_config)
+    features, target = model.prepare_data(BARS)
+    model.train(features.rename(columns={"r1": "sentiment"}), target)
+
+    with pytest.raises(ModelError, match="sentiment"):
+        SignalStream(model).update(rows_of(BARS)[0])
+
+
+def test_a_forecast_that_is_not_finite_is_an_error(linear_config, own_plugins):
+    class Diverged(SteppingAdapter):
+        def compile_step(self, model):
+            return lambda row: (float("nan"), float("nan"))
+
+    own_plugins.register_adapter("diverged", Diverged)
+    stream = SignalStream(trained(linear_config, BARS, framework="diverged"))
+
+    with pytest.raises(PredictionError, match="NaN or infinite"):
+        live(stream)
+
+
+# -- the gate -----------------------------------------------------------------------------------------------------
+
+
+def gated(config, mode):
+    return config.model_copy(update={"gate": config.gate.model_copy(update={"mode": mode})})
+
+
+def test_noise_is_blocked_until_evidence_shows_skill(linear_config):
+    noise = random_bars(300, seed=8)
+    stream = SignalStream(trained(gated(linear_config, "block"), noise))
+
+    signals = live(stream, noise)
+
+    assert {signal.reason for signal in signals} <= {Reason.WARM_UP, Reason.NO_SKILL}
+    assert stream.evidence.n > 200
+    assert stream.evidence.value < EVIDENCE_WANTED
+
+
+def test_a_true_edge_opens_the_gate_and_says_when(linear_config):
+    bars = random_bars(1_500, seed=3, momentum=0.4)
+    stream = SignalStream(trained(gated(linear_config, "block"), bars), settle_every=10)
+
+    signals = live(stream, bars)
+
+    (opened,) = (event for event in stream.events if event.kind == "gate_opened")
+    acted = [signal.timestamp for signal in signals if signal.target_weight]
+    assert opened.figures["evidence"] >= EVIDENCE_WANTED
+    assert min(acted) >= pd.Timestamp(opened.at)
+
+
+@pytest.mark.parametrize("mode", ["warn", "off"])
+def test_a_gate_that_does_not_block_lets_signals_through(linear_config, mode):
+    stream = SignalStream(trained(gated(linear_config, mode), BARS))
+
+    assert any(signal.target_weight for signal in live(stream))
+
+
+def test_a_backtests_evidence_may_be_brought_along(linear_config):
+    shown = SkillEvidence(1)
+    shown._capital = [[100.0] * 4]
+
+    stream = SignalStream(trained(gated(linear_config, "block"), BARS), evidence=shown)
+
+    assert stream.may_trade
+
+
+def test_live_evidence_is_that_of_the_labels(linear_config):
+    model = trained(gated(linear_config, "block"), BARS)
+    dataset = model.prepare(BARS)
+    forecast = model.predict_dataset(dataset).expected
+    stream = SignalStream(model, settle_every=1)
+    live(stream)
+
+    known = (dataset.usable_from <= dataset.known_at[-2]) & ~np.isnan(forecast)
+    wanted = SkillEvidence.of(
+        dataset.known_at[known],
+        outcome=dataset.target[known],
+        forecast=forecast[known],
+        baseline=model.baseline,
+        horizon=1,
+    )
+
+    assert stream.evidence.n == wanted.n
+    assert stream.evidence.value == pytest.approx(wanted.value)
+
+
+def test_no_outcome_counts_before_its_label_is_known(linear_config):
+    """Planted: with the label's end ignored the evidence would be a bar ahead."""
+    model = trained(gated(linear_config, "block"), BARS)
+    label_end = model.prepare(BARS).label_end
+    stream = SignalStream(model, settle_every=1)
+
+    for place, bar in enumerate(rows_of(BARS)):
+        stream.update(bar)
+        by_now = (label_end <= np.datetime64(BARS.index[max(place - 1, 0)])).sum()
+        assert stream.evidence.n <= by_now
+
+
+def test_memory_does_not_grow_with_history(linear_config):
+    model = trained(gated(linear_config, "block"), BARS)
+    stream = SignalStream(model)
+    live(stream, random_bars(400, seed=1))
+    before = len(json.dumps(stream.snapshot()))
+
+    live(stream, random_bars(400, seed=1, start="2020-01-01"))
+
+    assert len(json.dumps(stream.snapshot())) < 1.1 * before
+
+
+# -- state --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_before", [0, 3, 151])
+def test_a_restored_stream_goes_on_where_it_stopped(linear_config, n_before):
+    model = trained(gated(linear_config, "block"), BARS)
+    rows = rows_of(BARS)
+    whole, before, after = (SignalStream(model) for _ in range(3))
+    for bar in rows[:n_before]:
+        before.update(bar)
+    after.restore(json.loads(json.dumps(before.snapshot())))
+
+    ahead = [whole.update(bar) for bar in rows][n_before:]
+
+    assert str([after.update(bar) for bar in rows[n_before:]]) == str(ahead)
+    assert json.dumps(after.snapshot()) == json.dumps(whole.snapshot())
+
+
+def test_a_saved_stream_is_loaded_with_its_model(model, tmp_path):
+    rows = rows_of(BARS)
+    stream = SignalStream(model, gate="policy")
+    stream.warm_up(BARS.iloc[:200])
+    stream.save(tmp_path)
+    stream.save(tmp_path)
+
+    again = SignalStream.load(tmp_path, gate="policy")
+
+    assert [again.update(bar) for bar in rows[200:]] == [stream.update(bar) for bar in rows[200:]]
+    assert len(list((tmp_path / "model" / "versions").iterdir())) == 1
+
+
+def test_a_damaged_state_is_refused(model, tmp_path):
+    SignalStream(model).save(tmp_path)
+    state = tmp_path / "state.json"
+    state.write_text(state.read_text().replace("n_bars", "n_cars").replace("evidence", "evidents"))
+
+    with pytest.raises(ArtifactError, match="damaged"):
+        SignalStream.load(tmp_path)
+
+
+def test_a_folder_without_a_state_is_refused(model, tmp_path):
+    model.save(tmp_path / "model")
+
+    with pytest.raises(ArtifactError, match=r"state\.json"):
+        SignalStream.load(tmp_path)
+
+
+def test_a_state_of_another_format_or_model_is_refused(model, linear_config):
+    state = SignalStream(model).snapshot()
+
+    with pytest.raises(ModelError, match="format 7"):
+        SignalStream(model).restore({**state, "format": 7})
+    with pytest.raises(ModelError, match="other features"):
+        SignalStream(model).restore({**state, "model": {"features": ["x"], "context_rows": 0}})
+
+
+def test_a_stream_of_several_models_is_not_saved_in_one_folder(linear_config, tmp_path):
+    stream = SignalStream({"S000": trained(linear_config, BARS)})
+
+    with pytest.raises(ModelError, match="each symbol"):
+        stream.save(tmp_path)
+
+
+def test_a_reset_stream_begins_again(model):
+    stream = SignalStream(model, gate="policy")
+    first = live(stream)
+
+    stream.reset()
+
+    assert str(live(stream)) == str(first)
+
+
+def test_warming_up_is_what_the_bars_would_have_done(model):
+    stream = SignalStream(model, gate="policy")
+    stream.warm_up(BARS.iloc[:200])
+    batch = model.generate_signals(BARS)["score"].iloc[200:]
+
+    np.testing.assert_allclose([signal.score for signal in live(stream, BARS.iloc[200:])], batch, atol=1e-9)
+
+
+def test_a_bar_repeated_after_warming_up_has_a_signal_that_says_nothing(model):
+    stream = SignalStream(model)
+    stream.warm_up(BARS.iloc[:50])
+
+    assert stream.update(rows_of(BARS)[49]).signal.value == "NEUTRAL"
+
+
+# -- engines ------------------------------------------------------------------------------------------------------
+
+
+def test_an_engine_may_pass_one_row_at_a_time_or_a_frame_that_grows(model):
+    by_row, by_frame = SignalStream(model, gate="policy"), SignalStream(model, gate="policy")
+
+    rows = [by_row.generate_signals(BARS.iloc[[place]], "ACME") for place in range(60)]
+    frames = [by_frame.generate_signals(BARS.iloc[: place + 1], "ACME") for place in range(60)]
+
+    assert str(rows) == str(frames)
+    assert set(rows[-1][0]) == {"timestamp", "symbol", "signal_type", "action", "confidence", "metadata"}
+    assert rows[-1][0]["symbol"] == "ACME"
+
+
+def test_a_whole_frame_gives_a_signal_for_each_row(model):
+    stream = SignalStream(model, gate="policy")
+
+    signals = stream.generate_signals(BARS, "ACME")
+
+    assert len(signals) == len(BARS)
+    assert stream.generate_signals(BARS, "ACME") == signals[-1:]
+
+
+def test_a_strategys_name_is_the_models_unless_given(model):
+    assert SignalStream(model).name == model.config.model_name
+    assert SignalStream(model, name="momentum").name == "momentum"
+
+
+def test_outcomes_over_the_cross_section_are_those_of_the_labels(linear_config):
+    panel = random_panel(3, 120, seed=1, momentum=0.3)
+    label = linear_config.label.model_copy(update={"excess_over": "cross_section"})
+    config = gated(linear_config, "block").model_copy(update={"label": label, "model_type": "regression"})
+    model = trained(config, panel)
+    dataset = model.prepare(panel)
+    stream = SignalStream(model, settle_every=1)
+    for _, together in panel.groupby(level="timestamp"):
+        stream.update_panel(rows_of(together))
+
+    forecast = model.predict_dataset(dataset).expected
+    known = (dataset.usable_from <= dataset.known_at[-4]) & ~np.isnan(forecast)
+    wanted = SkillEvidence.of(
+        dataset.known_at[known],
+        outcome=dataset.target[known],
+        forecast=forecast[known],
+        baseline=model.baseline,
+        horizon=1,
+    )
+
+    assert stream.evidence.n == wanted.n
+    assert stream.evidence.value == pytest.approx(wanted.value)
