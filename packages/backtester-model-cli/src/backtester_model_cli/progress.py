@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 PLAIN_LINES = 8
 """About how many lines a whole walk-forward writes where there is no terminal."""
@@ -13,19 +14,24 @@ Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def window_progress(*, quiet: bool) -> Iterator[Progress | None]:
-    """Yield what a walk-forward calls with (windows done, windows in all); ``None`` where nobody wants to know."""
+def window_progress(*, quiet: bool, of: str = "window") -> Iterator[Progress | None]:
+    """Yield what a walk-forward calls with (windows done, windows in all); ``None`` where nobody wants to know.
+
+    Args:
+        quiet: Whether nobody wants to know.
+        of: What is counted, where it is not windows.
+    """
     if quiet:
         yield None
     elif sys.stderr.isatty():
-        with _bar() as progress:
+        with _bar(of) as progress:
             yield progress
     else:
-        yield _write_line
+        yield partial(_write_line, of)
 
 
 @contextmanager
-def _bar() -> Iterator[Progress]:
+def _bar(of: str) -> Iterator[Progress]:
     """Yield a callback that moves a bar, which is there before the number of windows is known."""
     from rich import progress
     from rich.console import Console
@@ -41,14 +47,14 @@ def _bar() -> Iterator[Progress]:
         task = bar.add_task("preparing", total=None)
 
         def move(done: int, total: int) -> None:
-            bar.update(task, description="windows", completed=done, total=total)
+            bar.update(task, description=of, completed=done, total=total)
 
         yield move
 
 
-def _write_line(done: int, total: int) -> None:
-    """Write a line at the first window, at the last, and after every eighth of them all."""
+def _write_line(of: str, done: int, total: int) -> None:
+    """Write a line at the first step, at the last, and after every eighth of them all."""
     step = max(1, total // PLAIN_LINES)
     if done in {1, total} or done % step == 0:
-        sys.stderr.write(f"window {done} of {total}\n")
+        sys.stderr.write(f"{of} {done} of {total}\n")
         sys.stderr.flush()

@@ -166,3 +166,22 @@ def frame_table(title: str, frame: pd.DataFrame) -> Table:
     for name, *values in frame.itertuples():
         table.add_row(str(name), *map(format_number, values))
     return table
+
+
+def comparison_table(model_name: str, comparison: pd.DataFrame) -> Table:
+    """Show one line for each retraining policy: trainings, what became of challengers, skill, returns, time."""
+    counts = ["trainings", "promoted", "kept", "rolled_back"]
+    shares = ["accuracy", "net_return", "stale_share"]
+    table = new_table(
+        f"Retraining of {model_name}",
+        ["policy", *(str(name).replace("_", " ") for name in comparison)],
+        text=["policy"],
+    )
+    for policy, *values in comparison.itertuples():
+        row = dict(zip(map(str, comparison), values, strict=True))
+        shown = {name: format_number(value, digits=2) for name, value in row.items()}
+        shown |= {name: format_number(int(row[name])) for name in counts}
+        shown |= {name: format_share(row[name]) for name in shares}
+        shown["skill"] = format_number(row["skill"], digits=5)
+        table.add_row(str(policy), *shown.values())
+    return table

@@ -76,7 +76,8 @@ def walk_and_report(
     from backtester_model_core.evaluation import SkillOutcome
     from backtester_model_core.walkforward import walk_forward
 
-    with window_progress(quiet=quiet) as progress:
+    of = "window" if settings.retraining.is_planned else "session"
+    with window_progress(quiet=quiet, of=of) as progress:
         result = walk_forward(settings, bars, out=out, n_jobs=n_jobs, progress=progress)
     if as_json:
         write_result_json(out=out)

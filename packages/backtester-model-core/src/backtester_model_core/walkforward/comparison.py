@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.config import ModelConfig, PolicyRule
+from backtester_model_core.config import ModelConfig, PolicyRule, RetrainingConfig, parse_config
 from backtester_model_core.events import EventKind
 from backtester_model_core.factory import load_config
 from backtester_model_core.labels import label_kind
@@ -93,7 +93,7 @@ def _policies(config: ModelConfig) -> dict[str, PolicyRule]:
 
 def _under(config: ModelConfig, rule: PolicyRule) -> ModelConfig:
     """Return a configuration with another policy."""
-    retraining = config.retraining.model_copy(update={"policy": rule})
+    retraining = parse_config(RetrainingConfig, {**config.retraining.model_dump(), "policy": rule})
     return config.model_copy(update={"retraining": retraining})
 
 
