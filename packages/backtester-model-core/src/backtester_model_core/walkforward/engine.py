@@ -31,7 +31,9 @@ from backtester_model_core.walkforward.scoring import (
     coefficient_bounds,
     forecast_metrics,
     funnel,
+    interval_coverage,
     judge,
+    reliability,
     signal_table,
     trade,
     window_table,
@@ -194,14 +196,19 @@ def _judged(
     served = Served.of(dataset, windows, blocks)
     trading = trade(config, bars, dataset, served, second.signals, n_trials=n_trials)
     verdicts = judge(config, dataset, served)
+    meant = reliability(dataset, served, second.foreseen)
     table = window_table(dataset, windows, blocks, served, second.gate, second.live)
     fields: dict[str, Any] = {
         "config": config,
         "predictions": _predictions(dataset, served, second.foreseen),
         "signals": second.signals,
         "windows": table,
-        "metrics": forecast_metrics(dataset, served) | coefficient_bounds(config, dataset, served),
+        "metrics": forecast_metrics(dataset, served)
+        | coefficient_bounds(config, dataset, served)
+        | interval_coverage(dataset, served, second.foreseen),
         "baselines": baseline_metrics(dataset, served),
+        "calibration": meant.metrics,
+        "reliability": meant.curve,
         "verdict": verdicts.together,
         "order_verdict": verdicts.order,
         "symbol_verdicts": verdicts.by_symbol,
