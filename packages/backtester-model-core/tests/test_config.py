@@ -20,6 +20,7 @@ from backtester_model_core.config import (
     GateConfig,
     LabelConfig,
     ModelConfig,
+    MonitoringConfig,
     ValidationConfig,
     files,
     parse_config,
@@ -27,7 +28,16 @@ from backtester_model_core.config import (
 )
 from backtester_model_core.exceptions import ConfigError
 
-GROUPS = [ModelConfig, CostsConfig, DataConfig, FeaturesConfig, GateConfig, LabelConfig, ValidationConfig]
+GROUPS = [
+    ModelConfig,
+    CostsConfig,
+    DataConfig,
+    FeaturesConfig,
+    GateConfig,
+    LabelConfig,
+    MonitoringConfig,
+    ValidationConfig,
+]
 
 # -- what the tests share -------------------------------------------------------------------------------------------
 

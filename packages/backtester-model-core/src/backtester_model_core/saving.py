@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -26,6 +26,7 @@ from backtester_model_core.artifacts import (
 from backtester_model_core.config import ModelConfig, parse_config
 from backtester_model_core.dataset import OPTIONAL_COLUMNS, Dataset, Prediction
 from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError
+from backtester_model_core.monitoring import Reference
 from backtester_model_core.plugins import MODELS, config_class, plugins, registered_model
 from backtester_model_core.runs import digest_of, digest_of_code
 from backtester_model_core.signals import Residuals, SignalPolicy
@@ -38,6 +39,8 @@ OtherVersions: TypeAlias = Literal["error", "warn"]
 """What to do when a model was saved with other library versions than are installed."""
 
 CORE_ARRAYS = "core.npz"
+REFERENCE = "reference_"
+"""What the arrays of a model's reference are called by, in the core's own file."""
 N_CHECKED = 8
 MAX_CONTEXT = 1_000
 TOLERANCE = 1e-5
@@ -170,7 +173,7 @@ def _restore(model: BaseModel, artifact: Artifact) -> None:
         raise ArtifactError.refused(
             "The saved model", f"its classes are {manifest.classes}, its configuration's {model.classes}"
         )
-    state = _unpack_state(artifact.files, n_features=len(manifest.features))
+    state = _unpack_state(artifact.files, columns=manifest.features)
     policy = manifest.policy
     if (policy.shrinkage is None) != (state.residual_sizes is None):
         raise ArtifactError.in_file(
@@ -183,6 +186,7 @@ def _restore(model: BaseModel, artifact: Artifact) -> None:
     model.trained_on = TrainingRecord(
         manifest.data.first, manifest.data.last, manifest.data.fingerprint, state.sample, state.known_at
     )
+    model.watched_rows = state.reference
     model.policy = SignalPolicy(
         policy.signal_threshold,
         policy.confidence_threshold,
@@ -224,6 +228,7 @@ class _State:
         expected: (8,) or fewer, what was foreseen for the last of them.
         probability: (8, k) or fewer, for a classifier.
         residual_sizes: Ascending sizes of the standardised residuals, if the policy has any.
+        reference: What the training rows looked like, if the model is monitored.
     """
 
     sample: FloatArray
@@ -231,6 +236,7 @@ class _State:
     expected: FloatArray
     probability: FloatArray | None
     residual_sizes: FloatArray | None
+    reference: Reference | None
 
 
 def _pack_state(model: BaseModel, record: TrainingRecord) -> bytes:
@@ -245,16 +251,19 @@ def _pack_state(model: BaseModel, record: TrainingRecord) -> bytes:
         arrays["probability"] = checked.probability
     if model.policy.residuals is not None:
         arrays["residual_sizes"] = model.policy.residuals.sorted_sizes
+    if model.reference is not None:
+        arrays |= {f"{REFERENCE}{name}": array for name, array in model.reference.to_arrays().items()}
     return pack_arrays(arrays)
 
 
-def _unpack_state(files: ModelFiles, *, n_features: int) -> _State:
+def _unpack_state(files: ModelFiles, *, columns: tuple[str, ...]) -> _State:
     """Read the core's own file, and refuse arrays that do not belong together."""
     if CORE_ARRAYS not in files:
         raise ArtifactError.refused("The saved model", f"it has no file {CORE_ARRAYS}")
     arrays = unpack_arrays(files[CORE_ARRAYS], name=CORE_ARRAYS)
+    watched = {name: arrays.pop(name) for name in list(arrays) if name.startswith(REFERENCE)}
     shapes = {name: array.shape for name, array in arrays.items()}
-    n_rows = len(arrays["sample"]) if shapes.get("sample", ())[1:] == (n_features,) else 0
+    n_rows = len(arrays["sample"]) if shapes.get("sample", ())[1:] == (len(columns),) else 0
     n_checked = min(n_rows, N_CHECKED)
     optional = {"probability", "residual_sizes"} & shapes.keys()
     if (
@@ -275,7 +284,18 @@ def _unpack_state(files: ModelFiles, *, n_features: int) -> _State:
         arrays["expected"],
         arrays.get("probability"),
         arrays.get("residual_sizes"),
+        _unpack_reference(watched, columns=columns),
     )
+
+
+def _unpack_reference(
+    watched: Mapping[str, np.ndarray[Any, Any]], *, columns: tuple[str, ...]
+) -> Reference | None:
+    """Read what the training rows looked like, and refuse arrays that do not belong together."""
+    if not watched:
+        return None
+    arrays = {name.removeprefix(REFERENCE): array for name, array in watched.items()}
+    return Reference.from_arrays(arrays, columns=columns)
 
 
 def _replay(model: BaseModel, state: _State) -> None:

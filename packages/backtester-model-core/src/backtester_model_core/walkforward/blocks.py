@@ -32,6 +32,7 @@ SECOND_PASS_FIELDS = {
     "cv_folds",
     "costs",
     "gate",
+    "monitoring",
 }
 """Fields that no training depends on: changing one of them uses finished windows again."""
 

@@ -26,6 +26,7 @@ from backtester_model_core.signals import (
 from backtester_model_core.splits import Window
 from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward.blocks import Block, ScoredRows
+from backtester_model_core.walkforward.watching import watch_windows
 
 MIN_GATE_HORIZONS = 30
 """Scored horizons below which the gate stays shut: so few understate how uncertain their mean is."""
@@ -86,6 +87,8 @@ def run_second_pass(
             events += _retraining_events(window, served[number], live_rows[-1])
     for event in events:
         logger.info("%s", event)
+    if model.config.enable_monitoring:
+        events += watch_windows(model.config, dataset, windows, blocks, served, logger=logger)
     return SecondPass(
         pd.DataFrame(columns, index=dataset.index),
         tuple(sorted(events, key=lambda event: event.at)),
