@@ -34,6 +34,7 @@ SECOND_PASS_FIELDS = {
     "cv_folds",
     "costs",
     "gate",
+    "monitoring",
     "retraining",
 }
 """Fields that no training depends on: changing one of them uses finished windows again."""
