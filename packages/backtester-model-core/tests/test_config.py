@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtester_model_core.config import (
+    CalibrationConfig,
     CostsConfig,
     DataConfig,
     FeaturesConfig,
@@ -21,6 +22,8 @@ from backtester_model_core.config import (
     LabelConfig,
     ModelConfig,
     RetrainingConfig,
+    SizingConfig,
+    ThresholdsConfig,
     ValidationConfig,
     files,
     parse_config,
@@ -30,12 +33,15 @@ from backtester_model_core.exceptions import ConfigError
 
 GROUPS = [
     ModelConfig,
+    CalibrationConfig,
     CostsConfig,
     DataConfig,
     FeaturesConfig,
     GateConfig,
     LabelConfig,
     RetrainingConfig,
+    SizingConfig,
+    ThresholdsConfig,
     ValidationConfig,
 ]
 

@@ -241,6 +241,14 @@ def n_strong(result):
     return int(result.signals["signal"].isin(["STRONG_BUY", "STRONG_SELL"]).sum())
 
 
+def scores(result):
+    return result.signals["score"]
+
+
+def weights(result):
+    return result.signals["target_weight"]
+
+
 def reasons(result):
     return result.signals["reason"].value_counts().sort_index()
 
@@ -320,6 +328,24 @@ SCENARIOS: dict[str, Scenario] = {
     "validation.test_size": Scenario(40, 60, fits),
     "validation.retrain_delay": Scenario(None, "5D", lambda result: result.windows["serves_from"]),
     "validation.embargo": Scenario(0, 10, lambda folds: folds["n_train"], run=cross_validated),
+    "calibration.method": Scenario("none", "sigmoid", scores, bars=long),
+    "calibration.coverage": Scenario(
+        0.5,
+        0.9,
+        lambda result: result.predictions["interval_high"],
+        given={"model_type": "regression"},
+        bars=long,
+    ),
+    "thresholds.entry": Scenario("fixed", "cost", acted, bars=long),
+    "thresholds.quantile": Scenario(0.5, 0.9, acted, given={"thresholds": {"entry": "quantile"}}, bars=long),
+    "thresholds.hysteresis": Scenario(0.0, 0.8, acted, given={"confidence_threshold": 0.55}),
+    "sizing.method": Scenario("unit", "volatility", weights),
+    "sizing.kelly_fraction": Scenario(0.01, 0.02, weights, given={"sizing": {"method": "kelly"}}, bars=long),
+    "sizing.target_volatility": Scenario(0.02, 0.05, weights, given={"sizing": {"method": "volatility"}}),
+    "sizing.max_weight": Scenario(0.5, 1.0, weights),
+    "sizing.max_gross": Scenario(0.5, 1.0, weights),
+    "sizing.selection": Scenario("all", "top_bottom", acted, given={"sizing": {"n_selected": 1}}, bars=panel),
+    "sizing.n_selected": Scenario(1, 2, acted, given={"sizing": {"selection": "top_bottom"}}, bars=panel),
     "costs.commission_bps": Scenario(0.0, 10.0, net),
     "costs.half_spread_bps": Scenario(0.0, 10.0, net),
     "costs.slippage_bps": Scenario(0.0, 10.0, net),

@@ -304,7 +304,7 @@ def test_a_model_that_fills_in_neither_method_says_so(tmp_path):
         to_files = BaseModel.to_files
         from_files = BaseModel.from_files
 
-    model = Plain(load_config({"framework": "echo", "features": FEATURES}))
+    model = Plain(load_config({"framework": "echo", "features": FEATURES, "validation_split": 0}))
     model.train_dataset(model.prepare(BARS))
 
     with pytest.raises(ModelError, match="to_files and from_files"):

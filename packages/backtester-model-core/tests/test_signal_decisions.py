@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backtester_model_core.calibration import BetaCurve, Isotonic
 from backtester_model_core.dataset import Prediction
-from backtester_model_core.signals import ModelSignalType, Residuals, SignalPolicy, sides_after
+from backtester_model_core.signals import ModelSignalType, Residuals, SignalPolicy, Sizing, sides_after
 
 NAN = float("nan")
 CLASSES = {2: (0.0, 1.0), 3: (-1.0, 0.0, 1.0), 5: (-2.0, -1.0, 0.0, 1.0, 2.0)}
@@ -31,6 +32,28 @@ def keeping(entry, leave, **fields):
     return SignalPolicy(0.5, entry, 0.9, classes=(0.0, 1.0), exit_confidence=leave, **fields)
 
 
+CALIBRATORS = [
+    BetaCurve(0.5, 0.5, 0.25),
+    BetaCurve(0.0, 0.0, 0.0),
+    Isotonic(np.array([0.2, 0.5, 0.9]), np.array([0.3, 0.55, 0.7])),
+]
+
+
+@st.composite
+def sizings(draw):
+    """A sizing with any settings but those across symbols."""
+    return Sizing(
+        draw(st.sampled_from(["unit", "confidence", "kelly", "volatility"])),
+        draw(st.floats(0.1, 3)),
+        draw(st.floats(0.1, 3)),
+        whole_at=draw(TENTHS),
+        win=draw(st.floats(-0.01, 0.05)),
+        loss=draw(st.floats(0.0, 0.05)),
+        fraction=draw(st.floats(0.1, 1)),
+        target=draw(st.floats(0.001, 0.1)),
+    )
+
+
 @st.composite
 def policies(draw):
     """A policy with any settings, of a classifier or of a regression."""
@@ -46,6 +69,9 @@ def policies(draw):
         draw(st.booleans()),
         classes,
         draw(st.one_of(st.none(), TENTHS)),
+        None if classes is None else draw(st.sampled_from([None, *CALIBRATORS])),
+        draw(st.sampled_from([None, True, False])),
+        draw(sizings()),
     )
 
 
@@ -105,13 +131,20 @@ def test_without_an_exit_nothing_is_kept():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**20), st.integers(1, 30), st.floats(0.5, 0.8), st.floats(0.5, 0.8))
-def test_every_split_into_blocks_keeps_the_same_sides(seed, n_days, entry, leave):
+@given(
+    st.integers(0, 2**20),
+    st.integers(1, 30),
+    st.floats(0.5, 0.8),
+    st.floats(0.5, 0.8),
+    st.sampled_from([None, 1]),
+)
+def test_every_split_into_blocks_keeps_the_same_sides(seed, n_days, entry, leave, n_selected):
     """Rows in two blocks, the second told the sides that the first ended with, say what they say together."""
     rng = np.random.default_rng(seed)
     index = index_of(n_days, "A", "B", "C")
     up = np.where(rng.random(len(index)) < 0.1, NAN, rng.uniform(0.2, 0.8, len(index)))
-    policy, cut = keeping(entry, leave), 3 * int(rng.integers(0, n_days + 1))
+    policy = keeping(entry, leave, sizing=Sizing(n_selected=n_selected))
+    cut = 3 * int(rng.integers(0, n_days + 1))
 
     whole = policy.signals(rises(up, index))
     first = policy.signals(rises(up[:cut], index[:cut]))

@@ -40,6 +40,10 @@ def trained(config, bars, **changes):
     return model
 
 
+def trained_to(model):
+    return np.datetime64(model.report.trained_to.removesuffix("Z"))
+
+
 def live(stream, bars=BARS):
     return [stream.update(bar) for bar in rows_of(bars)]
 
@@ -327,7 +331,7 @@ def test_noise_is_blocked_until_evidence_shows_skill(linear_config):
     signals = live(stream, noise)
 
     assert {signal.reason for signal in signals} <= {Reason.WARM_UP, Reason.NO_SKILL}
-    assert stream.evidence.n > 200
+    assert stream.evidence.n > 100
     assert stream.evidence.value < EVIDENCE_WANTED
 
 
@@ -366,7 +370,7 @@ def test_live_evidence_is_that_of_the_labels(linear_config):
     stream = SignalStream(model, settle_every=1)
     live(stream)
 
-    known = (dataset.usable_from <= dataset.known_at[-2]) & ~np.isnan(forecast)
+    known = (dataset.usable_from <= dataset.known_at[-2]) & (dataset.known_at >= trained_to(model))
     wanted = SkillEvidence.of(
         dataset.known_at[known],
         outcome=dataset.target[known],
@@ -389,6 +393,16 @@ def test_no_outcome_counts_before_its_label_is_known(linear_config):
         stream.update(bar)
         by_now = (label_end <= np.datetime64(BARS.index[max(place - 1, 0)])).sum()
         assert stream.evidence.n <= by_now
+
+
+def test_bars_that_the_model_learned_from_are_no_evidence(linear_config):
+    """Planted: a model streamed over its own training bars would show skill that it does not have."""
+    model = trained(gated(linear_config, "block"), BARS)
+    fed, warmed = SignalStream(model, settle_every=1), SignalStream(model, settle_every=1)
+    live(fed, BARS.loc[: trained_to(model)].iloc[:-1])
+    warmed.warm_up(BARS)
+
+    assert fed.evidence.n == warmed.evidence.n == 0
 
 
 def test_memory_does_not_grow_with_history(linear_config):
@@ -528,7 +542,7 @@ def test_outcomes_over_the_cross_section_are_those_of_the_labels(linear_config):
         stream.update_panel(rows_of(together))
 
     forecast = model.predict_dataset(dataset).expected
-    known = (dataset.usable_from <= dataset.known_at[-4]) & ~np.isnan(forecast)
+    known = (dataset.usable_from <= dataset.known_at[-4]) & (dataset.known_at >= trained_to(model))
     wanted = SkillEvidence.of(
         dataset.known_at[known],
         outcome=dataset.target[known],

@@ -453,7 +453,7 @@ def test_latest_known_residuals_are_the_latest_of_all_symbols(linear_config):
     block = serve_window(model, dataset, windows[0], measure_residuals=True)
     turned = block.inner.take(np.arange(len(block.inner))[::-1])
     policies = [
-        second_pass._policy(model, windows[1], block, [], [rows], may_trade=True)
+        second_pass._policy(model, windows[1], block, [], [rows], may_trade=True).policy
         for rows in (block.inner, turned)
     ]
 

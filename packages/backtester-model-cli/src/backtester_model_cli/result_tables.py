@@ -20,6 +20,9 @@ MAX_EVENTS = 15
 WINDOW_METRICS = ("accuracy", "roc_auc", "rmse", "r2_oos", "ic")
 """The metrics of a window that fit into a line; ``windows.csv`` has all of them."""
 
+ROUTINE = {"trained", "calibrated"}
+"""Events of every window."""
+
 SHARES = {"total_return", "annualised_return", "annualised_volatility", "max_drawdown"}
 """Figures that are shown in per cent."""
 
@@ -34,7 +37,9 @@ STAGES: Mapping[str, tuple[str, str]] = {
     "with_probability": ("with a probability", "too few earlier residuals"),
     "past_gate": ("past the skill gate", "no skill shown by then"),
     "above_signal_threshold": ("past signal_threshold", "a probability below it"),
-    "above_confidence": ("past confidence_threshold", "a confidence below it"),
+    "above_confidence": ("past the confidence wanted", "a confidence below it"),
+    "above_cost": ("past what trading costs", "an edge that does not pay for its trades"),
+    "selected": ("among the selected symbols", "other symbols' higher or lower scores"),
     "acted": ("signals for a position", "none of either side"),
 }
 """Of each stage of the funnel, what it counts and to what the others were lost. From ``served`` on it counts the
@@ -46,7 +51,15 @@ REMEDIES: Mapping[str, str] = {
     "with_probability": "A regression wants 200 earlier out-of-sample rows: lengthen the training window.",
     "past_gate": 'The model has shown no skill; to see its signals all the same, set gate.mode = "warn".',
     "above_signal_threshold": "Lower signal_threshold.",
-    "above_confidence": "An honest confidence rarely reaches 0.6 on daily bars; try confidence_threshold = 0.52.",
+    "above_confidence": (
+        "An honest confidence rarely reaches 0.6 on daily bars; try confidence_threshold = 0.52, or "
+        'thresholds.entry = "quantile".'
+    ),
+    "above_cost": (
+        "On earlier rows no threshold, or no bet, paid for its trades: compare the windows' break_even with the "
+        "confidences, and the costs with what they are."
+    ),
+    "selected": "Raise sizing.n_selected.",
 }
 
 
@@ -135,7 +148,7 @@ def _losses(funnel: Mapping[str, int]) -> dict[str, int]:
 
 def events_table(result: WalkForwardResult) -> Table | None:
     """Show the events that matter: refusals, the gate, suggestions to retrain; ``None`` when there was none."""
-    events = result.events[result.events["kind"] != "trained"]
+    events = result.events[~result.events["kind"].isin(ROUTINE)]
     if events.empty:
         return None
     table = new_table("Events", ["at", "window", "event", "message"], text=["at", "event", "message"])

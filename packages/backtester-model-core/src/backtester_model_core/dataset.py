@@ -14,7 +14,7 @@ from backtester_model_core.exceptions import PredictionError, TrainingError
 from backtester_model_core.history import History
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
 
-OPTIONAL_COLUMNS = ("forward_return", "scale", "weight", "settled_at", "span_prices")
+OPTIONAL_COLUMNS = ("forward_return", "scale", "weight", "settled_at", "span_prices", "return_end")
 """What a dataset need not have for its rows."""
 
 
@@ -40,6 +40,8 @@ class Dataset:
             label's end. A triple barrier's is the close of its last bar, however early the touch.
         span_prices: (n, 2) close at the row and the last one known at its label end; ``None`` when no weight
             needs them.
+        return_end: (n,) UTC instant at which the forward return is known, NaT where it is not; ``None`` when that is
+            never later than the label's end.
         history: What came before each row; ``None`` for models that look at one row alone.
         notes: What the label counted and a reader should know.
 
@@ -61,6 +63,7 @@ class Dataset:
     weight: FloatArray | None = None
     settled_at: TimeArray | None = None
     span_prices: FloatArray | None = None
+    return_end: TimeArray | None = None
     history: History | None = None
     notes: tuple[str, ...] = ()
 
@@ -148,6 +151,11 @@ class Dataset:
     def usable_from(self) -> TimeArray:
         """(n,) UTC instant from which the row's label may be learned from or judged by; NaT where it is not known."""
         return self.label_end if self.settled_at is None else self.settled_at
+
+    @property
+    def return_usable_from(self) -> TimeArray:
+        """(n,) UTC instant from which the row's forward return may be used; NaT where it is not known."""
+        return self.usable_from if self.return_end is None else np.maximum(self.usable_from, self.return_end)
 
     def take(self, rows: IntArray | BoolArray) -> Self:
         """Return the given rows, as positions or as a mask."""

@@ -278,7 +278,8 @@ class _Replay:
         """Say whether a threshold lies between two confidences, or within the tolerance of both."""
         low, high = sorted((float(self._signals["confidence"][row]), signal.confidence))
         policy = self._walked.second.policies[self._window[row]]
-        levels = (0.5, policy.signal_threshold, policy.confidence_threshold, policy.strong_confidence)
+        levels = [0.5, policy.signal_threshold, policy.confidence_threshold, policy.strong_confidence]
+        levels += [] if policy.exit_confidence is None else [policy.exit_confidence]
         return any(low - tolerance <= level <= high + tolerance for level in levels)
 
     def _note_missing(self, report: ReplayReport, rows: list[dict[str, Any]]) -> None:

@@ -6,8 +6,8 @@ import hashlib
 import os
 import platform
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -23,6 +23,7 @@ from backtester_model_core.artifacts import (
     pack_arrays,
     unpack_arrays,
 )
+from backtester_model_core.calibration import calibrator_kind
 from backtester_model_core.config import ModelConfig, parse_config
 from backtester_model_core.dataset import OPTIONAL_COLUMNS, Dataset, Prediction
 from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError
@@ -38,6 +39,9 @@ OtherVersions: TypeAlias = Literal["error", "warn"]
 """What to do when a model was saved with other library versions than are installed."""
 
 CORE_ARRAYS = "core.npz"
+CALIBRATOR = "calibrator_"
+"""What the names of a calibrator's arrays begin with."""
+
 N_CHECKED = 8
 MAX_CONTEXT = 1_000
 TOLERANCE = 1e-5
@@ -116,6 +120,11 @@ def to_artifact(model: BaseModel) -> Artifact:
             baseline=float(model.policy.baseline),
             may_trade=model.policy.may_trade,
             shrinkage=None if residuals is None else residuals.shrinkage,
+            exit_confidence=model.policy.exit_confidence,
+            pays=model.policy.pays,
+            calibrator=None if model.policy.calibrator is None else model.config.calibration.method,
+            win=model.policy.sizing.win,
+            loss=model.policy.sizing.loss,
         ),
         report=model.report,
     )
@@ -171,29 +180,43 @@ def _restore(model: BaseModel, artifact: Artifact) -> None:
             "The saved model", f"its classes are {manifest.classes}, its configuration's {model.classes}"
         )
     state = _unpack_state(artifact.files, n_features=len(manifest.features))
-    policy = manifest.policy
-    if (policy.shrinkage is None) != (state.residual_sizes is None):
-        raise ArtifactError.in_file(
-            CORE_ARRAYS, "it has residuals, or none, where the manifest says otherwise"
-        )
-    residuals = None
-    if policy.shrinkage is not None and state.residual_sizes is not None:
-        residuals = Residuals(policy.shrinkage, state.residual_sizes)
     model.seed, model.columns, model.report = manifest.seed, manifest.features, manifest.report
     model.trained_on = TrainingRecord(
         manifest.data.first, manifest.data.last, manifest.data.fingerprint, state.sample, state.known_at
     )
-    model.policy = SignalPolicy(
-        policy.signal_threshold,
-        policy.confidence_threshold,
-        policy.strong_confidence,
-        policy.baseline,
-        residuals,
-        policy.may_trade,
-        model.classes,
-    )
+    model.policy = _restored_policy(model.config, manifest.policy, state)
     model.from_files({name: content for name, content in artifact.files.items() if name != CORE_ARRAYS})
     _replay(model, state)
+
+
+def _restored_policy(config: ModelConfig, record: PolicyRecord, state: _State) -> SignalPolicy:
+    """Put the policy together again, and refuse arrays that the manifest does not say it has."""
+    kind = None if record.calibrator is None else calibrator_kind(config.calibration.method)
+    if (
+        (record.shrinkage is None) != (state.residual_sizes is None)
+        or (record.calibrator is None) != (not state.calibrator)
+        or record.calibrator not in {None, config.calibration.method}
+        or (record.calibrator is not None and kind is None)
+    ):
+        raise ArtifactError.in_file(
+            CORE_ARRAYS, "it has residuals or a calibrator, or none, where the manifest says otherwise"
+        )
+    residuals = None
+    if record.shrinkage is not None and state.residual_sizes is not None:
+        residuals = Residuals(record.shrinkage, state.residual_sizes)
+    configured = SignalPolicy.of(config, baseline=record.baseline, may_trade=record.may_trade)
+    sizing = replace(configured.sizing, whole_at=record.strong_confidence, win=record.win, loss=record.loss)
+    return replace(
+        configured,
+        signal_threshold=record.signal_threshold,
+        confidence_threshold=record.confidence_threshold,
+        strong_confidence=record.strong_confidence,
+        exit_confidence=record.exit_confidence,
+        residuals=residuals,
+        calibrator=None if kind is None else kind.restore(state.calibrator),
+        pays=record.pays,
+        sizing=sizing,
+    )
 
 
 def _check_versions(manifest: Manifest, on_other_versions: OtherVersions) -> None:
@@ -225,6 +248,7 @@ class _State:
         expected: (8,) or fewer, what was foreseen for the last of them.
         probability: (8, k) or fewer, for a classifier.
         residual_sizes: Ascending sizes of the standardised residuals, if the policy has any.
+        calibrator: The calibrator's arrays by name, if the policy has one.
     """
 
     sample: FloatArray
@@ -232,6 +256,7 @@ class _State:
     expected: FloatArray
     probability: FloatArray | None
     residual_sizes: FloatArray | None
+    calibrator: Mapping[str, FloatArray]
 
 
 def _pack_state(model: BaseModel, record: TrainingRecord) -> bytes:
@@ -246,6 +271,9 @@ def _pack_state(model: BaseModel, record: TrainingRecord) -> bytes:
         arrays["probability"] = checked.probability
     if model.policy.residuals is not None:
         arrays["residual_sizes"] = model.policy.residuals.sorted_sizes
+    if model.policy.calibrator is not None:
+        parts = model.policy.calibrator.to_arrays()
+        arrays |= {f"{CALIBRATOR}{name}": array for name, array in parts.items()}
     return pack_arrays(arrays)
 
 
@@ -257,7 +285,8 @@ def _unpack_state(files: ModelFiles, *, n_features: int) -> _State:
     shapes = {name: array.shape for name, array in arrays.items()}
     n_rows = len(arrays["sample"]) if shapes.get("sample", ())[1:] == (n_features,) else 0
     n_checked = min(n_rows, N_CHECKED)
-    optional = {"probability", "residual_sizes"} & shapes.keys()
+    calibrator = {name for name in shapes if name.startswith(CALIBRATOR)}
+    optional = ({"probability", "residual_sizes"} | calibrator) & shapes.keys()
     if (
         n_rows == 0
         or shapes.keys() - optional != {"sample", "known_at", "expected"}
@@ -276,6 +305,7 @@ def _unpack_state(files: ModelFiles, *, n_features: int) -> _State:
         arrays["expected"],
         arrays.get("probability"),
         arrays.get("residual_sizes"),
+        {name.removeprefix(CALIBRATOR): arrays[name] for name in calibrator},
     )
 
 

@@ -158,6 +158,7 @@ def prepare_dataset(config: ModelConfig, bars: pd.DataFrame, *, n_context: int =
         scale=values[:, -1] * np.sqrt(config.prediction_horizon) if scale else None,
         settled_at=None if label.settled_at is None else panel.to_rows(label.settled_at),
         span_prices=None if prices is None else panel.to_rows(prices),
+        return_end=None if label.return_end is None else panel.to_rows(label.return_end),
         notes=label.notes,
     )
 

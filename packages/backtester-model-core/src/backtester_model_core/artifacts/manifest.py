@@ -54,7 +54,7 @@ class DataRecord(_Part):
 
 
 class PolicyRecord(_Part):
-    """How forecasts become signals; the sizes of the residuals are an array in a file of their own."""
+    """How forecasts become signals, where that was fitted; sizes of residuals and the calibrator are arrays."""
 
     signal_threshold: float
     confidence_threshold: float
@@ -64,6 +64,17 @@ class PolicyRecord(_Part):
     shrinkage: float | None = pydantic.Field(
         description="Slope of outcomes on forecasts; None without residuals."
     )
+    exit_confidence: float | None = pydantic.Field(
+        default=None, description="Confidence down to which a side is kept; None where none is."
+    )
+    pays: bool | None = pydantic.Field(
+        default=None, description="Whether thresholds chosen by cost pay; None when they were not."
+    )
+    calibrator: Text | None = pydantic.Field(
+        default=None, description="Name of the calibrator; None without one."
+    )
+    win: float = pydantic.Field(default=0.0, description="Mean gain of Kelly's bet after costs.")
+    loss: float = pydantic.Field(default=0.0, description="Mean loss of Kelly's bet after costs.")
 
 
 class Manifest(_Part):

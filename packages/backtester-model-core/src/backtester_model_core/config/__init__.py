@@ -18,9 +18,11 @@ from backtester_model_core.config.model import ModelConfig
 from backtester_model_core.config.named import Named, PlainValue
 from backtester_model_core.config.network import NetworkModelConfig
 from backtester_model_core.config.retraining import PolicyRule, RetrainingConfig
+from backtester_model_core.config.signals import CalibrationConfig, SizingConfig, ThresholdsConfig
 from backtester_model_core.config.training import EarlyStopping, TrainingConfig
 
 __all__ = [
+    "CalibrationConfig",
     "CostsConfig",
     "DataConfig",
     "EarlyStopping",
@@ -35,6 +37,8 @@ __all__ = [
     "PlainValue",
     "PolicyRule",
     "RetrainingConfig",
+    "SizingConfig",
+    "ThresholdsConfig",
     "TrainingConfig",
     "ValidationConfig",
     "WeightConfig",

@@ -16,6 +16,7 @@ from backtester_model_core.config.groups import (
     ValidationConfig,
 )
 from backtester_model_core.config.retraining import RetrainingConfig
+from backtester_model_core.config.signals import CalibrationConfig, SizingConfig, ThresholdsConfig
 
 
 class ModelConfig(pydantic.BaseModel):
@@ -145,6 +146,15 @@ class ModelConfig(pydantic.BaseModel):
     )
     validation: ValidationConfig = pydantic.Field(
         default_factory=ValidationConfig, description="How the walk-forward moves."
+    )
+    calibration: CalibrationConfig = pydantic.Field(
+        default_factory=CalibrationConfig, description="How probabilities are brought to mean what they say."
+    )
+    thresholds: ThresholdsConfig = pydantic.Field(
+        default_factory=ThresholdsConfig, description="From which confidence a side is taken and kept."
+    )
+    sizing: SizingConfig = pydantic.Field(
+        default_factory=SizingConfig, description="How large a position a signal asks for."
     )
     costs: CostsConfig = pydantic.Field(default_factory=CostsConfig, description="What trading costs.")
     gate: GateConfig = pydantic.Field(

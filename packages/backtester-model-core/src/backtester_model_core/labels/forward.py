@@ -58,7 +58,13 @@ def forward_return(panel: Panel, config: ModelConfig) -> Label:
         note = (
             f"the target is {config.target_column!r}: LONG foresees its rise, returns are of the traded price"
         )
-        return Label(_in_form(target, config), label_end, traded.returns, notes=(note,))
+        return Label(
+            _in_form(target, config),
+            label_end,
+            traded.returns,
+            return_end=traded.label_end,
+            notes=(note,),
+        )
     target = _in_form(traded.returns, config)
     if config.label.excess_over is None:
         return Label(target, traded.label_end, traded.returns)

@@ -28,6 +28,8 @@ class Label:
             outcome that can come early is held back until the late ones beside it are known too, or the latest
             rows would hold the early ones alone. ``None`` when it is the label's end.
         notes: What the label counted and a reader should know.
+        return_end: (n,) UTC instant at which the forward return is known, where that may be later than the label's
+            end, NaT where it is not; ``None`` when it never is.
     """
 
     target: FloatArray
@@ -35,6 +37,7 @@ class Label:
     forward_return: FloatArray
     settled_at: TimeArray | None = None
     notes: tuple[str, ...] = ()
+    return_end: TimeArray | None = None
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,19 @@ def label_kind(config: ModelConfig) -> LabelKind:
 
     Raises:
         ConfigError: When no label has that name.
-        LabelError: When the label is for the other kind of model.
+        LabelError: When the label is for the other kind of model, or thresholds are configured that it cannot have.
     """
     kind = LABELS[config.label_kind]
     if kind.model_type != config.model_type:
         raise LabelError(
             f"The label {config.label_kind!r} is for {kind.model_type}, but model_type is {config.model_type!r}. "
             "Change label.kind or model_type."
+        )
+    if kind.is_meta and (config.thresholds.entry == "cost" or config.thresholds.hysteresis > 0):
+        raise LabelError(
+            f"The label {config.label_kind!r} judges whether to act and holds no side of its own, so no side can be "
+            "kept or chosen by cost. Put the cost of a round trip in label.pays_above, and leave thresholds.entry "
+            "and thresholds.hysteresis out."
         )
     return kind
 
@@ -95,7 +104,7 @@ def compute_label(panel: Panel, config: ModelConfig) -> Label:
     """
     label = label_kind(config).compute(panel, config)
     columns = [label.target, label.label_end, label.forward_return]
-    columns += [] if label.settled_at is None else [label.settled_at]
+    columns += [each for each in (label.settled_at, label.return_end) if each is not None]
     lengths = [len(column) for column in columns]
     if set(lengths) != {panel.n_rows}:
         raise LabelError(f"The label {config.label_kind!r} gave {lengths} rows for {panel.n_rows} bars.")

@@ -39,7 +39,8 @@ def trend_scanning(panel: Panel, config: ModelConfig) -> Label:
         slope_t = _clearest_trend(closes[track.rows], track, span, known=known, config=config)
         target[track.rows][known] = slope_t > 0
         label_end[track.rows] = span.label_end
-    return Label(target, label_end, traded_returns(panel, config).returns)
+    traded = traded_returns(panel, config)
+    return Label(target, label_end, traded.returns, return_end=traded.label_end)
 
 
 LABELS.add("trend_scanning", LabelKind(trend_scanning, "classification", (0.0, 1.0)))

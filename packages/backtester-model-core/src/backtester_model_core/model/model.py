@@ -15,6 +15,7 @@ import pandas as pd
 
 from backtester_model_core.artifacts import VersionFolder, read_saved
 from backtester_model_core.bars import check_bars
+from backtester_model_core.calibration import calibrator_kind
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction, TrainReport
 from backtester_model_core.evaluation import classification_metrics, regression_metrics
@@ -23,7 +24,7 @@ from backtester_model_core.hookspecs import ModelHooks
 from backtester_model_core.labels import label_kind
 from backtester_model_core.plugins import plugins
 from backtester_model_core.saving import OtherVersions, TrainingRecord, rebuild, to_artifact
-from backtester_model_core.signals import Residuals, SignalFrame, SignalPolicy
+from backtester_model_core.signals import ScoredRows, SignalFrame, SignalPolicy, fit_policy
 from backtester_model_core.splits import PurgedKFold, purged_tail
 from backtester_model_core.steps import learnable_rows
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, NativeModel, RowStep
@@ -42,8 +43,8 @@ class BaseModel(ABC):
         policy: How predictions become signals.
         report: What the last training used; ``None`` before.
         trained_on: Range, fingerprint and last rows of what the last training was given; ``None`` before.
-        inner: The rows on which the last training measured residuals, if it did; their two columns are the
-            out-of-sample ``forecast`` and its ``baseline``.
+        inner: The latest training rows as a model of the earlier ones foresaw them, where the last training held
+            some back: what the policy was fitted to.
         seed: The configuration's ``random_state``, or one drawn when that is ``None``.
     """
 
@@ -53,10 +54,11 @@ class BaseModel(ABC):
         self.native: NativeModel | None = None
         self.columns: tuple[str, ...] = ()
         self.classes = label_kind(config).classes
+        calibrator_kind(config.calibration.method)  # an unknown name is refused before anything is trained
         self.policy = SignalPolicy.of(config)
         self.report: TrainReport | None = None
         self.trained_on: TrainingRecord | None = None
-        self.inner: Dataset | None = None
+        self.inner: ScoredRows | None = None
         self.seed = config.random_state if config.random_state is not None else secrets.randbelow(2**32)
 
     # -- the two steps a model answers --------------------------------------------------------------------------
@@ -141,9 +143,10 @@ class BaseModel(ABC):
     ) -> TrainReport:
         """Train on rows in order of time.
 
-        With ``label_end`` the latest ``validation_split`` of the rows, purged, serves to stop early (where the
-        adapter does) and to measure a regression's residuals before the model is refitted to all rows. Without
-        it there is no inner split, since nobody could say whether labels overlap.
+        With ``label_end`` the latest ``validation_split`` of the rows, purged, serves to stop early where the
+        adapter does, and else to fit the policy before the model is refitted to all rows: a classifier's
+        calibration, a regression's residuals. Without it there is no inner split, since nobody could say
+        whether labels overlap.
 
         Args:
             features: (n, p) features; rows with NaN are left out and counted.
@@ -162,9 +165,14 @@ class BaseModel(ABC):
     def train_dataset(self, dataset: Dataset, *, measure_residuals: bool = True) -> TrainReport:
         """Train on a dataset's complete, labelled rows, and set the policy.
 
-        Where the adapter stops early, the latest ``validation_split`` of the rows, purged, is held back for it.
-        Else, for a regression, a model fitted to the head forecasts that tail, to measure residuals on rows it
-        was not fitted to, before the model is fitted to all rows.
+        Where the adapter stops early, the latest ``validation_split`` of the rows, purged, is held back for it:
+        rows that stopped a training may not also calibrate what it made. Else a model fitted to the head forecasts
+        that tail, so that the policy (a classifier's calibration, a regression's residuals, thresholds) is fitted
+        to rows the model was not, before the model is fitted to all rows.
+
+        Args:
+            dataset: Rows in order of time.
+            measure_residuals: Whether to forecast the tail at all; without, the policy is the configured one.
         """
         self.inner = None
         dataset = dataset.with_history(self.context_rows)
@@ -172,11 +180,13 @@ class BaseModel(ABC):
         if splits and self._uses_validation():
             self._train(*self._inner_split(dataset))
         else:
-            if splits and measure_residuals and self.classes is None:
+            if splits and measure_residuals:
                 self.inner = self._measured(dataset)
             self._train(dataset, None)
-        residuals = None if self.inner is None else residuals_of(self.inner)
-        self.policy = SignalPolicy.of(self.config, baseline=self.baseline, residuals=residuals)
+        fitted = fit_policy(self.config, self.inner, baseline=self.baseline)
+        self.policy = fitted.policy
+        if self.inner is not None and fitted.message:
+            self.logger.info("%s: %s", self.config.model_name, fitted.message)
         return self._trained_report("report")
 
     def predict(self, features: pd.DataFrame) -> FloatArray:
@@ -329,7 +339,7 @@ class BaseModel(ABC):
         """Say whether training wants later rows to stop early by."""
         return False
 
-    def _measured(self, dataset: Dataset) -> Dataset | None:
+    def _measured(self, dataset: Dataset) -> ScoredRows | None:
         """Forecast the tail by a model of the head; ``None``, logged, where that cannot be trained."""
         try:
             return self._inner_forecasts(*self._inner_split(dataset))
@@ -346,15 +356,20 @@ class BaseModel(ABC):
             )
         return known.take(head), known.take(tail)
 
-    def _inner_forecasts(self, head: Dataset, tail: Dataset) -> Dataset | None:
-        """Forecast the tail by a model fitted to the head; the column of values is the forecast."""
-        if len(tail) == 0 or tail.scale is None:
+    def _inner_forecasts(self, head: Dataset, tail: Dataset) -> ScoredRows | None:
+        """Forecast the tail by a model fitted to the head; nothing where no residual could be measured."""
+        if len(tail) == 0 or (self.classes is None and tail.scale is None):
             return None
         probe = self.untrained()
         probe.train_dataset(head, measure_residuals=False)
-        forecast = probe.predict_dataset(tail).expected
-        baseline = np.full(len(tail), probe.baseline)
-        return replace(tail, values=np.column_stack([forecast, baseline]), columns=("forecast", "baseline"))
+        foreseen = probe.predict_dataset(tail)
+        rows = ScoredRows.of(
+            tail,
+            forecast=foreseen.expected,
+            baseline=np.full(len(tail), probe.baseline),
+            probability=foreseen.probability,
+        )
+        return rows.known_by(tail.usable_from.max()).latest_last()
 
     def _cannot_be_saved(self) -> ModelError:
         return ModelError(f"{type(self).__name__} cannot be saved: fill in its to_files and from_files.")
@@ -363,12 +378,6 @@ class BaseModel(ABC):
         if self.report is None:
             raise NotTrainedError.before(self.config.model_name, step)
         return self.report
-
-
-def residuals_of(inner: Dataset) -> Residuals | None:
-    """Measure residuals on inner rows whose columns are ``forecast`` and ``baseline``."""
-    scale = inner.scale if inner.scale is not None else np.full(len(inner), np.nan)
-    return Residuals.measure(inner.values[:, 0], inner.target, inner.values[:, 1], scale)
 
 
 def prediction_metrics(

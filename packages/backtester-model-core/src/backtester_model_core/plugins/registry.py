@@ -1,4 +1,4 @@
-"""What a plugin may bring beside steps: operators, feature sets, labels, data sources and models, by name."""
+"""What a plugin may bring beside steps, by name: operators, feature sets, labels, calibrators, sources, models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+from backtester_model_core.calibration import CALIBRATORS, CalibratorKind
 from backtester_model_core.catalog import CORE, Catalog
 from backtester_model_core.features import FEATURE_SETS, OPERATORS
 from backtester_model_core.labels import LABELS, LabelKind
@@ -36,6 +37,10 @@ class Registry:
     def add_label(self, name: str, label: LabelKind) -> None:
         """Add a kind of label."""
         self._add(LABELS, name, label)
+
+    def add_calibrator(self, name: str, calibrator: CalibratorKind) -> None:
+        """Add a way to calibrate probabilities."""
+        self._add(CALIBRATORS, name, calibrator)
 
     def add_data_source(self, name: str, source: Any) -> None:
         """Add a place where bars come from."""

@@ -1,8 +1,12 @@
 """From what a model foresees to what to do: confidence, thresholds, weights, and a reason for every abstention."""
 
+from backtester_model_core.signals.fitting import FittedPolicy, fit_policy
 from backtester_model_core.signals.frames import follow_side, neutral_signals, sides_after, signal_records
 from backtester_model_core.signals.policy import SignalPolicy
 from backtester_model_core.signals.residuals import Residuals
+from backtester_model_core.signals.scored import ScoredRows
+from backtester_model_core.signals.sizing import Sizing
+from backtester_model_core.signals.thresholds import Levels, Odds
 from backtester_model_core.signals.types import (
     SIGNAL_COLUMNS,
     Decision,
@@ -15,12 +19,18 @@ from backtester_model_core.signals.types import (
 __all__ = [
     "SIGNAL_COLUMNS",
     "Decision",
+    "FittedPolicy",
+    "Levels",
     "ModelSignal",
     "ModelSignalType",
+    "Odds",
     "Reason",
     "Residuals",
+    "ScoredRows",
     "SignalFrame",
     "SignalPolicy",
+    "Sizing",
+    "fit_policy",
     "follow_side",
     "neutral_signals",
     "sides_after",

@@ -73,7 +73,8 @@ def sides_after(signals: SignalFrame) -> dict[str, int]:
         signals: Signals of a policy on the bars' index, in order of time.
     """
     codes, symbols = symbol_codes(signals.index)
-    acted = signals["signal"].to_numpy() != ModelSignalType.NEUTRAL.value
+    reason = signals["reason"].to_numpy()
+    acted = (reason == Reason.ACTED.value) | (reason == Reason.NOT_SELECTED.value)
     lean = np.sign(signals["score"].to_numpy(dtype=np.float64) - 0.5)
     last = dict(zip(codes.tolist(), range(len(codes)), strict=True))
     return {symbols[code]: int(lean[row]) for code, row in last.items() if acted[row]}

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from backtester_model_core.bars.panel import symbol_codes
+from backtester_model_core.calibration import Calibrator
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Prediction
 from backtester_model_core.labels import label_kind
@@ -25,16 +26,20 @@ from backtester_model_core.signals.probability import (
     rise_share_of_one,
 )
 from backtester_model_core.signals.residuals import Residuals
+from backtester_model_core.signals.sizing import Sizing
+from backtester_model_core.signals.thresholds import kept_down_to
 from backtester_model_core.signals.types import Decision, ModelSignalType, Reason, SignalFrame
 from backtester_model_core.typing import BoolArray, FloatArray
 
 _NAN = float("nan")
 _ACTED, _NO_SKILL, _FLAT = Reason.ACTED.value, Reason.NO_SKILL.value, Reason.FLAT_LIKELIEST.value
+_BELOW_COST = Reason.BELOW_COST.value
 _BELOW = (Reason.BELOW_SIGNAL_THRESHOLD.value, Reason.BELOW_CONFIDENCE.value)
 _UNFORESEEN, _WITHOUT_RESIDUALS, _WITHOUT_VOLATILITY = (
     Decision(ModelSignalType.NEUTRAL, _NAN, _NAN, 0.0, reason.value)
     for reason in (Reason.WARM_UP, Reason.NO_RESIDUALS, Reason.NO_VOLATILITY)
 )
+_UNIT = Sizing()
 _PLAIN = {1: ModelSignalType.LONG, -1: ModelSignalType.SHORT}
 _STRONG = {1: ModelSignalType.STRONG_BUY, -1: ModelSignalType.STRONG_SELL}
 
@@ -52,6 +57,9 @@ class SignalPolicy:
         may_trade: Whether the skill gate lets signals through.
         classes: The model's classes in their fixed order; ``None`` for regression.
         exit_confidence: Confidence down to which a side that is held is kept; ``None`` for the one it is entered at.
+        calibrator: What turns a classifier's probability into one that means it; ``None`` to take it as it is.
+        pays: Whether the thresholds were chosen by cost, and then whether any paid; ``None`` when they were not.
+        sizing: How large a position a signal asks for.
     """
 
     signal_threshold: float
@@ -62,6 +70,9 @@ class SignalPolicy:
     may_trade: bool = True
     classes: tuple[float, ...] | None = None
     exit_confidence: float | None = None
+    calibrator: Calibrator | None = None
+    pays: bool | None = None
+    sizing: Sizing = _UNIT
 
     @classmethod
     def of(
@@ -72,7 +83,9 @@ class SignalPolicy:
         residuals: Residuals | None = None,
         may_trade: bool = True,
     ) -> SignalPolicy:
-        """Take the thresholds from a configuration."""
+        """Take thresholds and sizes from a configuration: what there is before any earlier row."""
+        entry = max(config.signal_threshold, config.confidence_threshold)
+        hysteresis = config.thresholds.hysteresis
         return cls(
             config.signal_threshold,
             config.confidence_threshold,
@@ -81,34 +94,51 @@ class SignalPolicy:
             residuals,
             may_trade,
             label_kind(config).classes,
+            exit_confidence=kept_down_to(entry, hysteresis) if hysteresis else None,
+            sizing=Sizing.of(config, strong=config.strong_confidence, odds=None),
         )
 
     def probability_up(self, prediction: Prediction) -> FloatArray:
         """Return (n,) the probability of a rise; NaN where nothing can be said.
 
-        A classifier's is its probability of the classes above zero against those below, a regression's follows from
-        the sizes of its earlier residuals.
+        A classifier's is its probability of the classes above zero against those below, calibrated; a regression's
+        follows from the sizes of its earlier residuals.
         """
         if prediction.probability is not None and prediction.classes is not None:
-            return rise_share(prediction.probability, prediction.classes)
+            raw = rise_share(prediction.probability, prediction.classes)
+            return raw if self.calibrator is None else self.calibrator(raw)
         if self.residuals is None or prediction.scale is None:
             return np.full(len(prediction), np.nan)
         return self.residuals.probability_up(prediction.expected, self.baseline, prediction.scale)
+
+    def interval(self, prediction: Prediction, *, coverage: float) -> tuple[FloatArray, FloatArray]:
+        """Return (n,) the lower and upper end of a regression's conformal intervals; NaN where none can be said."""
+        if self.residuals is None or prediction.scale is None:
+            unknown = np.full(len(prediction), np.nan)
+            return unknown, unknown
+        middle = self.residuals.middle(prediction.expected, self.baseline)
+        known = np.isfinite(prediction.scale) & (prediction.scale > 0)
+        reach = self.residuals.half_width(coverage) * np.where(known, prediction.scale, np.nan)
+        return middle - reach, middle + reach
 
     def signals(self, prediction: Prediction) -> SignalFrame:
         """Give one signal for every prediction row, NEUTRAL with a reason where it says nothing."""
         up = self.probability_up(prediction)
         confidence = np.maximum(up, 1.0 - up)
-        silence = self._silences(prediction, up)
-        side = self._sides(prediction, up, confidence, speaks=silence == Reason.ACTED.value)
-        below = np.where(confidence < self.signal_threshold, *_BELOW)
-        reason = np.where((silence == Reason.ACTED.value) & (side == 0), below, silence)
+        size = self.sizing.sizes(confidence, prediction.scale)
+        reason = self._silences(prediction, up)
+        side = self._sides(prediction, up, confidence, may_take=(reason == _ACTED) & (size > 0))
+        idle = (reason == _ACTED) & (side == 0)
+        reason = np.where(idle, self._reasons_not_to_take(up, confidence, size), reason)
+        selected = self.sizing.is_selected(up, side, prediction)
+        reason = np.where((side != 0) & ~selected, Reason.NOT_SELECTED.value, reason)
+        side = np.where(selected, side, 0.0)
         return pd.DataFrame(
             {
                 "signal": signal_names(side, confidence >= self.strong_confidence),
                 "confidence": confidence,
                 "score": up,
-                "target_weight": side / _eligible(prediction),
+                "target_weight": self.sizing.weights(side, size, prediction),
                 "reason": reason.astype(object),
             },
             index=prediction.index,
@@ -137,17 +167,21 @@ class SignalPolicy:
         flat = self._columns.flat
         if probability is not None and flat is not None and probability[flat] >= max(probability):
             return Decision(ModelSignalType.NEUTRAL, confidence, up, 0.0, _FLAT)
-        if lean == 0 or confidence < (self._exit if held == lean else self._entry):
-            below = _BELOW[0] if confidence < self.signal_threshold else _BELOW[1]
+        if self.pays is False:
+            return Decision(ModelSignalType.NEUTRAL, confidence, up, 0.0, _BELOW_COST)
+        size = self.sizing.of_one(confidence, scale)
+        if lean == 0 or size <= 0 or confidence < (self.leave if held == lean else self.entry):
+            below = self._reason_not_to_take(up, confidence, size)
             return Decision(ModelSignalType.NEUTRAL, confidence, up, 0.0, below)
         names = _STRONG if confidence >= self.strong_confidence else _PLAIN
-        return Decision(names[lean], confidence, up, float(lean), _ACTED)
+        return Decision(names[lean], confidence, up, lean * min(size, self.sizing.max_gross), _ACTED)
 
     def _one_probability_up(
         self, expected: float, probability: Sequence[float] | None, scale: float
     ) -> float:
         if probability is not None:
-            return rise_share_of_one(probability, self._columns)
+            raw = rise_share_of_one(probability, self._columns)
+            return raw if self.calibrator is None else self.calibrator.of_one(raw)
         if self.residuals is None:
             return _NAN
         return self.residuals.probability_up_of_one(expected, self.baseline, scale)  # type: ignore[arg-type]
@@ -157,14 +191,31 @@ class SignalPolicy:
         return class_columns(self.classes or (0.0, 1.0))
 
     @cached_property
-    def _entry(self) -> float:
+    def entry(self) -> float:
         """Confidence from which a side is taken."""
         return max(self.signal_threshold, self.confidence_threshold)
 
     @cached_property
-    def _exit(self) -> float:
+    def leave(self) -> float:
         """Confidence down to which a side is kept."""
-        return self._entry if self.exit_confidence is None else min(self.exit_confidence, self._entry)
+        return self.entry if self.exit_confidence is None else min(self.exit_confidence, self.entry)
+
+    @cached_property
+    def _below(self) -> tuple[str, str]:
+        """Reasons below the signal threshold and below the confidence threshold, however these were chosen."""
+        return _BELOW if self.pays is None else (_BELOW_COST, _BELOW_COST)
+
+    def _reason_not_to_take(self, up: float, confidence: float, size: float) -> str:
+        """Say why a row that might speak takes no side."""
+        if size <= 0 and up != 0.5 and confidence >= self.entry:
+            return self.sizing.silence.value
+        return self._below[0] if confidence < self.signal_threshold else self._below[1]
+
+    def _reasons_not_to_take(self, up: FloatArray, confidence: FloatArray, size: FloatArray) -> Any:
+        """Return :meth:`_reason_not_to_take` of many rows."""
+        below = np.where(confidence < self.signal_threshold, *self._below)
+        no_size = (size <= 0) & (up != 0.5) & (confidence >= self.entry)
+        return np.where(no_size, self.sizing.silence.value, below)
 
     def _silences(self, prediction: Prediction, up: FloatArray) -> Any:
         """Give each row the first reason to say nothing however likely a side is; empty where there is none."""
@@ -179,24 +230,26 @@ class SignalPolicy:
                 unknown,
                 np.full(len(up), not self.may_trade),
                 flat,
+                np.full(len(up), self.pays is False),
             ],
             [
                 Reason.WARM_UP.value,
                 Reason.NO_RESIDUALS.value,
                 Reason.NO_VOLATILITY.value,
-                Reason.NO_SKILL.value,
-                Reason.FLAT_LIKELIEST.value,
+                _NO_SKILL,
+                _FLAT,
+                _BELOW_COST,
             ],
-            default=Reason.ACTED.value,
+            default=_ACTED,
         )
 
     def _sides(
-        self, prediction: Prediction, up: FloatArray, confidence: FloatArray, *, speaks: BoolArray
+        self, prediction: Prediction, up: FloatArray, confidence: FloatArray, *, may_take: BoolArray
     ) -> FloatArray:
         """Return (n,) the side that each row takes or keeps."""
-        leans = speaks & (up != 0.5)
-        enters = leans & (confidence >= self._entry)
-        if self._exit == self._entry:
+        leans = may_take & (up != 0.5)
+        enters = leans & (confidence >= self.entry)
+        if self.leave == self.entry:
             return np.where(enters, np.sign(up - 0.5), 0.0)
         codes, symbols = symbol_codes(prediction.index)
         order = np.lexsort((prediction.index.get_level_values("timestamp"), codes))
@@ -205,18 +258,8 @@ class SignalPolicy:
         sides[order] = kept_sides(
             up[order],
             enters=enters[order],
-            keeps=(leans & (confidence >= self._exit))[order],
+            keeps=(leans & (confidence >= self.leave))[order],
             held=held[codes[order]],
             first=np.diff(codes[order], prepend=-1) > 0,
         )
         return sides
-
-
-def _eligible(prediction: Prediction) -> FloatArray:
-    """Count the symbols that were foreseen at each row's time, at least one."""
-    index = prediction.index
-    if not isinstance(index, pd.MultiIndex):
-        return np.ones(len(prediction))
-    times = index.codes[index.names.index("timestamp")]
-    foreseen = np.bincount(times, weights=~np.isnan(prediction.expected), minlength=len(index.levels[0]))
-    return np.maximum(foreseen[times], 1.0)

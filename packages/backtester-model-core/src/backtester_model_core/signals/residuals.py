@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf
+from math import ceil, inf
 
 import numpy as np
 
@@ -75,6 +75,15 @@ class Residuals:
             return NAN
         share = bisect_left(self._sizes, distance) / len(self._sizes)
         return 0.5 + 0.5 * share if middle > 0 else 0.5 - 0.5 * share if middle < 0 else 0.5
+
+    def half_width(self, coverage: float) -> float:
+        """Return how many volatilities from the shrunken forecast the share ``coverage`` of outcomes stays within.
+
+        Split conformal (Lei et al. 2018, section 2.2): the ``ceil((n + 1) coverage)``-th smallest residual; NaN where
+        there are too few for that coverage.
+        """
+        rank = ceil((len(self.sorted_sizes) + 1) * coverage)
+        return float(self.sorted_sizes[rank - 1]) if rank <= len(self.sorted_sizes) else NAN
 
     def middle(self, expected: FloatArray, baseline: float | FloatArray) -> FloatArray:
         """Return (n,) forecasts shrunken towards the baseline."""

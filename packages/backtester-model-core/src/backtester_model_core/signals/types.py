@@ -55,6 +55,9 @@ class Reason(StrEnum):
     NO_SKILL = "no_skill"
     BELOW_SIGNAL_THRESHOLD = "below_signal_threshold"
     BELOW_CONFIDENCE = "below_confidence"
+    BELOW_COST = "below_cost"
+    NO_ODDS = "no_odds"
+    NOT_SELECTED = "not_selected"
     FLAT_LIKELIEST = "flat_likeliest"
     NO_SIDE = "no_side"
 

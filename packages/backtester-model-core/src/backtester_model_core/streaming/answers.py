@@ -36,6 +36,10 @@ class Answers:
     A row goes to the adapter's ``compile_step`` where it has one, else to the model's own forecast; through the
     hooks only where an extension wraps ``backtester_predict``.
 
+    Attributes:
+        trained_to: UTC nanoseconds at which the latest label that the model learned from was known; what it
+            foresees of earlier bars is no evidence of anything.
+
     Args:
         model: A trained model.
         policy: How its forecasts become signals; its own when not given.
@@ -51,6 +55,7 @@ class Answers:
         self.model = model
         self.policy = model.policy if policy is None else policy
         self.baseline = float(np.mean(self.policy.baseline)) if model.classes is None else model.baseline
+        self.trained_to = _trained_to(model)
         self.step: RowStep | None = model.row_step() if fast else None
         self._hooked = plugins().is_wrapped(model.config.framework, "backtester_predict")
         self._classes = model.classes
@@ -99,3 +104,11 @@ class Answers:
         if model.context_rows:
             return model.forecast_sequences(values, np.array([len(values) - 1]))[0]
         return model.forecast(values)[0]
+
+
+def _trained_to(model: BaseModel) -> int:
+    """Return when the latest training label was known, or the latest training row where labels have no end."""
+    known = "unknown" if model.report is None else model.report.trained_to
+    if known == "unknown" and model.trained_on is not None:
+        known = model.trained_on.last
+    return int(pd.Timestamp(known).value)

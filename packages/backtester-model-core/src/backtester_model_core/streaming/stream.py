@@ -23,7 +23,7 @@ from backtester_model_core.streaming.answers import Answers, Foreseen
 from backtester_model_core.streaming.incoming import OHLCV, Incoming, read_bar, rows_of
 from backtester_model_core.streaming.memory import SymbolMemory
 from backtester_model_core.streaming.outcomes import OutcomeLedger, Outcomes
-from backtester_model_core.streaming.rows import LiveRows
+from backtester_model_core.streaming.rows import LiveRow, LiveRows
 from backtester_model_core.streaming.saved import read_state, write_state
 from backtester_model_core.streaming.together import Undecided, decide_together
 
@@ -140,6 +140,8 @@ class SignalStream:
     def warm_up(self, bars: pd.DataFrame | Iterable[Mapping[str, Any]]) -> None:
         """Take bars that are past, so that the next one finds everything as a backtest would.
 
+        Nothing is foreseen of them: the model may have learned from them.
+
         Args:
             bars: One symbol's frame, a panel by (timestamp, symbol), or single bars in order of time. Those that
                 are not later than the latest of their symbol are noted and left out.
@@ -153,8 +155,8 @@ class SignalStream:
             if incoming.at <= memory.at:
                 self._ignored(memory, incoming)
             else:
-                self._take(memory, incoming)
-                memory.held = 0  # no signal was given, so none stands
+                self._row_of(memory, incoming)
+                memory.expected, memory.held = NAN, 0  # no signal was given, so none stands
 
     def generate_signals(self, data: pd.DataFrame, symbol: str = "") -> list[dict[str, Any]]:
         """Answer an event-driven engine, which passes one row at a time or a frame that grows.
@@ -349,24 +351,29 @@ class SignalStream:
         memory = self._symbols[incoming.symbol] = self._rows.blank_memory()
         return memory
 
-    def _take(self, memory: SymbolMemory, incoming: Incoming) -> Undecided:
-        """Take a bar that comes next, and foresee."""
-        before, ledger = memory.at, self._ledger
+    def _row_of(self, memory: SymbolMemory, incoming: Incoming) -> LiveRow:
+        """Take a bar that comes next, and return the row that there is to ask about."""
+        before = memory.at
         if incoming.at > self._now:
             self._begin_time(incoming.at)
-        asked, scale = self._rows.take(memory, incoming)
+        row = self._rows.take(memory, incoming)
         if memory.n_bars > 1:
             self._note_gap(before, incoming)
-        if ledger is not None:
-            ledger.saw(incoming.symbol, incoming.stamp, incoming.values)
+        if self._ledger is not None:
+            self._ledger.saw(incoming.symbol, incoming.stamp, incoming.values)
+        return row
+
+    def _take(self, memory: SymbolMemory, incoming: Incoming) -> Undecided:
+        """Take a bar that comes next, and foresee."""
+        asked, scale = self._row_of(memory, incoming)
         answers = self._answers.get(incoming.symbol) or self._answers.get("")
         if asked is None or answers is None:
             memory.expected = NAN
             return Undecided(memory, incoming, answers, NOTHING)
         foreseen = answers.foresee(asked, scale)
         memory.expected = foreseen.expected
-        if ledger is not None:
-            ledger.foresaw(
+        if self._ledger is not None and incoming.at >= answers.trained_to:
+            self._ledger.foresaw(
                 incoming.symbol, incoming.at, forecast=foreseen.expected, baseline=answers.baseline
             )
         return Undecided(memory, incoming, answers, foreseen)

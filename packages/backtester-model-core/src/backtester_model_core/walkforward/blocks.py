@@ -17,15 +17,18 @@ from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
 from backtester_model_core.runs import Entry, RunFolder, digest_of, logging_into
 from backtester_model_core.saving import code_facts
-from backtester_model_core.signals import Reason
+from backtester_model_core.signals import Reason, ScoredRows
 from backtester_model_core.splits import Window
-from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
+from backtester_model_core.typing import FloatArray, IntArray
 
 SECOND_PASS_FIELDS = {
     "model_name",
     "signal_threshold",
     "confidence_threshold",
     "strong_threshold",
+    "calibration",
+    "thresholds",
+    "sizing",
     "enable_monitoring",
     "retrain_threshold",
     "cv_folds",
@@ -37,51 +40,6 @@ SECOND_PASS_FIELDS = {
 
 PLACE_FIELDS = {"source", "path", "symbols", "start", "end"}
 """Fields of ``data_config`` that say where bars come from: the bars themselves are digested."""
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredRows:
-    """Out-of-sample forecasts beside what then happened, row-aligned.
-
-    Attributes:
-        known_at: (n,) decision times.
-        label_end: (n,) instants from which the outcomes may be used; NaT where they are not known.
-        forecast: (n,) what was foreseen; NaN where nothing was.
-        outcome: (n,) what happened; NaN where it is unknown.
-        baseline: (n,) training mean of the model that foresaw.
-        scale: (n,) volatility as known at the row; NaN where unknown.
-    """
-
-    known_at: TimeArray
-    label_end: TimeArray
-    forecast: FloatArray
-    outcome: FloatArray
-    baseline: FloatArray
-    scale: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.forecast)
-
-    def take(self, rows: BoolArray | IntArray) -> ScoredRows:
-        """Return the given rows, as positions or as a mask."""
-        return ScoredRows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-    def known_by(self, instant: np.datetime64) -> ScoredRows:
-        """Return the rows that were foreseen and whose outcome is known at an instant."""
-        return self.take(~np.isnan(self.forecast) & ~np.isnan(self.outcome) & (self.label_end <= instant))
-
-    @classmethod
-    def joined(cls, parts: list[ScoredRows]) -> ScoredRows:
-        """Join parts in the order given."""
-        return cls(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__)
-        )
-
-    @classmethod
-    def of(cls, dataset: Dataset, *, forecast: FloatArray, baseline: FloatArray) -> ScoredRows:
-        """Set forecasts beside a dataset's outcomes."""
-        scale = dataset.scale if dataset.scale is not None else np.full(len(dataset), np.nan)
-        return cls(dataset.known_at, dataset.usable_from, forecast, dataset.target, baseline, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +66,7 @@ class Block:
         probability: (n, k) for a classifier, else ``None``.
         baseline: (n,) training mean of the row's model.
         class_share: (n, k) training share of each class of the row's model, for a classifier.
-        inner: Inner out-of-sample rows, where this window measured its own residuals.
+        inner: Inner out-of-sample rows, where this window held some back.
         reports: One training report for each model that was trained.
         refusals: Those that were refused.
         seconds: Time spent in training and in forecasting.
@@ -125,7 +83,7 @@ class Block:
 
     def to_entry(self) -> Entry:
         """Turn the block into what a run folder keeps."""
-        arrays: dict[str, FloatArray] = {"expected": self.expected, "baseline": self.baseline}
+        arrays: dict[str, Any] = {"expected": self.expected, "baseline": self.baseline}
         if self.probability is not None and self.class_share is not None:
             arrays |= {"probability": self.probability, "class_share": self.class_share}
         if self.inner is not None:
@@ -170,7 +128,7 @@ def serve_window(model: BaseModel, dataset: Dataset, window: Window, *, measure_
         model: An untrained model; it stays untrained.
         dataset: All rows.
         window: Which rows to learn from and which to serve.
-        measure_residuals: Whether to hold rows back to measure a regression's residuals.
+        measure_residuals: Whether to hold rows back to fit the policy to.
     """
     training = Training(model, dataset, window.train_rows, measure_residuals=measure_residuals)
     return training.foresee(window.test_rows)
@@ -183,7 +141,7 @@ class Training:
         model: An untrained model; it stays untrained.
         dataset: All rows.
         train_rows: Rows to learn from.
-        measure_residuals: Whether to hold rows back to measure a regression's residuals.
+        measure_residuals: Whether to hold rows back to fit the policy to.
         continued: A training on some of these rows that is to be continued; by default they are learned anew.
     """
 
@@ -231,8 +189,7 @@ class Training:
             if probability is not None and class_share is not None:
                 probability[served], class_share[served] = prediction.probability, report.class_share
             if twin.inner is not None:
-                forecast, mean = twin.inner.values.T
-                inner.append(ScoredRows.of(twin.inner, forecast=forecast, baseline=mean))
+                inner.append(twin.inner)
             reports.append({"symbol": symbol, **report.as_dict()})
         joined = ScoredRows.joined(inner) if inner else None
         return Block(
@@ -363,6 +320,8 @@ class BlockKeys:
             dataset.weight,
             dataset.settled_at,
             dataset.span_prices,
+            dataset.forward_return,
+            dataset.return_end,
         ):
             if labels is not None:
                 rows.update(labels[train_rows].tobytes())

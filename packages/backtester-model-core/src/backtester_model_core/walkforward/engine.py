@@ -280,7 +280,7 @@ def _judged(walked: Walked, *, n_trials: int) -> Callable[[Mapping[str, float]],
     table = window_table(dataset, windows, walked.blocks, served, second.gate, second.live)
     fields: dict[str, Any] = {
         "config": config,
-        "predictions": _predictions(dataset, served),
+        "predictions": _predictions(dataset, served, second.foreseen),
         "signals": second.signals,
         "windows": table,
         "metrics": forecast_metrics(dataset, served) | coefficient_bounds(config, dataset, served),
@@ -298,8 +298,10 @@ def _judged(walked: Walked, *, n_trials: int) -> Callable[[Mapping[str, float]],
     return lambda timings: WalkForwardResult(**fields, timings=timings)
 
 
-def _predictions(dataset: Dataset, served: Served) -> pd.DataFrame:
+def _predictions(dataset: Dataset, served: Served, foreseen: pd.DataFrame) -> pd.DataFrame:
     frame = served.prediction.frame
+    for name, values in foreseen.items():
+        frame[str(name)] = values.to_numpy()[served.rows]
     frame["baseline"] = served.baseline
     frame["outcome"] = dataset.target[served.rows]
     frame["label_end"] = dataset.label_end[served.rows]

@@ -24,6 +24,7 @@ from backtester_model_core.retraining import (
     is_promoted,
     is_rolled_back,
 )
+from backtester_model_core.signals import ScoredRows
 from backtester_model_core.splits import Window
 from backtester_model_core.splits.windows import (
     advance,
@@ -34,7 +35,7 @@ from backtester_model_core.splits.windows import (
     served_from,
 )
 from backtester_model_core.typing import FloatArray, IntArray
-from backtester_model_core.walkforward.blocks import Block, ScoredRows
+from backtester_model_core.walkforward.blocks import Block
 from backtester_model_core.walkforward.generations import Reign, Sessions, Stretch, Workshop
 
 

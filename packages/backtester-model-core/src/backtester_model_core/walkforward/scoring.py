@@ -277,6 +277,8 @@ def funnel(
         ("past_gate", (Reason.NO_SKILL,)),
         ("above_signal_threshold", (Reason.BELOW_SIGNAL_THRESHOLD,)),
         ("above_confidence", (Reason.BELOW_CONFIDENCE, Reason.FLAT_LIKELIEST, Reason.NO_SIDE)),
+        ("above_cost", (Reason.BELOW_COST, Reason.NO_ODDS)),
+        ("selected", (Reason.NOT_SELECTED,)),
     ):
         remaining -= int(np.isin(reasons, [reason.value for reason in stopped]).sum())
         passed[stage] = remaining

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from backtester_model_core.bars.panel import symbol_codes
 from backtester_model_core.dataset import Dataset, Prediction
 from backtester_model_core.evaluation import gate_opens, gate_statistic, mean_with_bound, skill_series
 from backtester_model_core.events import Event, EventKind
@@ -17,19 +18,25 @@ from backtester_model_core.exceptions import PluginError
 from backtester_model_core.model import BaseModel
 from backtester_model_core.signals import (
     SIGNAL_COLUMNS,
+    FittedPolicy,
     Reason,
-    Residuals,
+    ScoredRows,
     SignalFrame,
     SignalPolicy,
+    fit_policy,
     neutral_signals,
+    sides_after,
 )
 from backtester_model_core.splits import Window
 from backtester_model_core.typing import FloatArray
-from backtester_model_core.walkforward.blocks import Block, ScoredRows
+from backtester_model_core.walkforward.blocks import Block
 from backtester_model_core.walkforward.expiry import expiry_events, silence, stale_rows
 
 MIN_GATE_HORIZONS = 30
 """Scored horizons below which the gate stays shut: so few understate how uncertain their mean is."""
+
+INTERVAL = ("interval_low", "interval_high")
+"""Columns of a regression's conformal interval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +45,17 @@ class SecondPass:
 
     Attributes:
         signals: One signal for every row of the dataset.
+        foreseen: For every row of the dataset what its window's policy made of the forecast: ``probability_up``,
+            and of a regression ``interval_low`` and ``interval_high``; NaN where it says nothing.
         events: In time order.
         live: One row of live figures for each window; no columns when monitoring is off.
-        gate: For each window, the gate's statistic (NaN where undefined) and whether it was open.
+        gate: For each window, the gate's statistic (NaN where undefined), whether it was open, and the policy's
+            levels: ``entry``, ``exit``, ``strong``, ``break_even``.
         policies: The policy of each window.
     """
 
     signals: SignalFrame
+    foreseen: pd.DataFrame
     events: tuple[Event, ...]
     live: pd.DataFrame
     gate: pd.DataFrame
@@ -76,6 +87,7 @@ def run_second_pass(
         name: values.to_numpy(copy=True)
         for name, values in neutral_signals(dataset.index, Reason.NOT_SERVED).items()
     }
+    foreseen = {name: np.full(len(dataset), np.nan) for name in _foreseen_columns(model)}
     served = [_scored(dataset, window, block) for window, block in zip(windows, blocks, strict=True)]
     inner = [block.inner for block in blocks if block.inner is not None]
     stale = [stale_rows(model.config, dataset, window) for window in windows]
@@ -83,6 +95,7 @@ def run_second_pass(
     gate_rows: list[dict[str, Any]] = []
     live_rows: list[dict[str, Any]] = []
     policies: list[SignalPolicy] = []
+    held: dict[str, int] = {}
     is_open = False
     for number, (window, block) in enumerate(zip(windows, blocks, strict=True)):
         events += _training_events(window, block)
@@ -91,12 +104,18 @@ def run_second_pass(
         if opens != is_open:
             events.append(_gate_event(window, statistic, opens=opens))
         is_open = opens
-        gate_rows.append({"gate_statistic": statistic, "gate_open": opens})
         may_trade = model.config.gate.mode != "block" or opens
-        model.policy = _policy(model, window, block, served[:number], inner, may_trade=may_trade)
-        policies.append(model.policy)
-        frame = _block_signals(model, bars, dataset, window, block)
+        fitted = _policy(model, window, block, served[:number], inner, may_trade=may_trade)
+        events += _policy_events(window, fitted)
+        gate_rows.append({"gate_statistic": statistic, "gate_open": opens, **_levels(fitted)})
+        model.policy = fitted.policy
+        policies.append(fitted.policy)
+        prediction = replace(_prediction(model, dataset, window, block), held=held)
+        for column, made in _foreseen(model, prediction).items():
+            foreseen[column][window.test_rows] = made
+        frame = _block_signals(model, bars, dataset, window, block, prediction)
         silence(frame, stale[number])
+        held = _held_after(held, frame)
         for name, values in columns.items():
             values[window.test_rows] = frame[name].to_numpy()
         if model.config.enable_monitoring:
@@ -106,6 +125,7 @@ def run_second_pass(
         logger.info("%s", event)
     return SecondPass(
         pd.DataFrame(columns, index=dataset.index),
+        pd.DataFrame(foreseen, index=dataset.index),
         tuple(sorted(events, key=lambda event: event.at)),
         pd.DataFrame(live_rows),
         pd.DataFrame(gate_rows),
@@ -114,7 +134,12 @@ def run_second_pass(
 
 
 def _scored(dataset: Dataset, window: Window, block: Block) -> ScoredRows:
-    return ScoredRows.of(dataset.take(window.test_rows), forecast=block.expected, baseline=block.baseline)
+    return ScoredRows.of(
+        dataset.take(window.test_rows),
+        forecast=block.expected,
+        baseline=block.baseline,
+        probability=block.probability,
+    )
 
 
 def _policy(
@@ -125,18 +150,47 @@ def _policy(
     inner: Sequence[ScoredRows],
     *,
     may_trade: bool,
-) -> SignalPolicy:
-    """Set the thresholds, and for a regression the residuals of earlier out-of-sample rows then known."""
-    if model.classes is not None:
-        return SignalPolicy.of(model.config, may_trade=may_trade)
+) -> FittedPolicy:
+    """Fit the policy to inner rows and to the out-of-sample rows of earlier windows whose outcomes are known."""
     pool = [rows.known_by(window.fit_at) for rows in (*inner, *earlier)]
-    residuals = None
-    if pool:
-        known = ScoredRows.joined(pool)
-        known = known.take(np.lexsort((known.known_at, known.label_end)))  # the latest known come last
-        residuals = Residuals.measure(known.forecast, known.outcome, known.baseline, known.scale)
+    known = ScoredRows.joined(pool).latest_last() if pool else None
     baseline = block.baseline if model.config.pooling == "per_symbol" else _single(block.baseline)
-    return SignalPolicy.of(model.config, baseline=baseline, residuals=residuals, may_trade=may_trade)
+    return fit_policy(model.config, known, baseline=baseline, may_trade=may_trade)
+
+
+def _policy_events(window: Window, fitted: FittedPolicy) -> list[Event]:
+    if not fitted.message:
+        return []
+    return [Event(window.fit_at, EventKind.CALIBRATED, fitted.message, window.number, figures=fitted.figures)]
+
+
+def _levels(fitted: FittedPolicy) -> dict[str, float]:
+    return {name: fitted.figures[name] for name in ("entry", "exit", "strong", "break_even")}
+
+
+def _prediction(model: BaseModel, dataset: Dataset, window: Window, block: Block) -> Prediction:
+    rows = window.test_rows
+    scale = None if dataset.scale is None else dataset.scale[rows]
+    return Prediction(dataset.index[rows], block.expected, block.probability, model.classes, scale)
+
+
+def _foreseen_columns(model: BaseModel) -> tuple[str, ...]:
+    return ("probability_up", *(INTERVAL if model.classes is None else ()))
+
+
+def _foreseen(model: BaseModel, prediction: Prediction) -> dict[str, FloatArray]:
+    """Return what a block's policy makes of its forecasts."""
+    made = {"probability_up": model.policy.probability_up(prediction)}
+    if model.classes is None:
+        interval = model.policy.interval(prediction, coverage=model.config.calibration.coverage)
+        made |= dict(zip(INTERVAL, interval, strict=True))
+    return made
+
+
+def _held_after(held: dict[str, int], signals: SignalFrame) -> dict[str, int]:
+    """Return the sides held after a block; a symbol without a row in it goes on holding what it held."""
+    present = set(symbol_codes(signals.index)[1])
+    return {symbol: side for symbol, side in held.items() if symbol not in present} | sides_after(signals)
 
 
 def _single(baseline: Any) -> float:
@@ -182,12 +236,15 @@ def _gate_event(window: Window, statistic: float, *, opens: bool) -> Event:
 
 
 def _block_signals(
-    model: BaseModel, bars: pd.DataFrame, dataset: Dataset, window: Window, block: Block
+    model: BaseModel,
+    bars: pd.DataFrame,
+    dataset: Dataset,
+    window: Window,
+    block: Block,
+    prediction: Prediction,
 ) -> SignalFrame:
     """Ask the signal hook about one block; rows whose model was refused say so."""
     rows = window.test_rows
-    scale = None if dataset.scale is None else dataset.scale[rows]
-    prediction = Prediction(dataset.index[rows], block.expected, block.probability, model.classes, scale)
     frame = model.signal(bars.iloc[rows], prediction)
     missing = [name for name in SIGNAL_COLUMNS if name not in frame]
     if missing or not frame.index.equals(prediction.index):
