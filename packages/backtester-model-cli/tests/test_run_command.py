@@ -21,6 +21,7 @@ RESULT_FILES = {
     "events.csv",
     "metrics.json",
     "predictions.csv",
+    "reliability.csv",
     "returns.csv",
     "signals.csv",
     "signals.parquet",
@@ -201,11 +202,12 @@ def test_every_table_is_shown_with_its_baselines(invoke, write_config, bars_csv,
         "Signals",
         "always long",
         "buy and hold",
+        "Probability of a rise, out of sample",
         "From bars to signals",
     ):
         assert heading in done.stdout
     assert "About the bars" in done.stdout
-    assert "signals.parquet, timings.json" in done.stdout
+    assert "signals.parquet, timings.json" in " ".join(done.stdout.split())
 
 
 def test_more_windows_than_fit_are_cut_out_of_the_middle(invoke, write_config, bars_csv, tmp_path) -> None:

@@ -20,6 +20,7 @@ from backtester_model_core.config import LabelConfig, ModelConfig, parse_config
 from backtester_model_core.events import Event, EventKind
 from backtester_model_core.exceptions import BacktesterModelError
 from backtester_model_core.factory import create_model
+from backtester_model_core.monitoring import KnownOutcomes, Monitor, Reference, TrainingRows
 from backtester_model_core.retraining import retraining_policy
 from backtester_model_core.sources import DataRetrieval
 from backtester_model_core.testing import random_bars, random_panel
@@ -178,6 +179,34 @@ def watched(config, bars):
 
 def cross_validated(config, bars):
     return create_model(config).cross_validate(bars())
+
+
+def drifting():
+    """Rows of two features: one stands still for a while and then leaves, another is missing for a while."""
+    rows = np.random.default_rng(0).normal(size=(900, 2))
+    rows[620:650, 0] = rows[620, 0]
+    rows[700:, 0] += 1.0
+    rows[640:644, 1] = np.nan
+    rows[850, 1] = 6.0
+    return rows
+
+
+def monitored(config, rows):
+    """The events of rows that pass a monitor, the first 600 being what its model was trained on."""
+    values = rows()
+    at = np.datetime64("2020-01-01", "ns") + np.arange(len(values)) * np.timedelta64(1, "D")
+    trained_on = TrainingRows.of(("one", "other"), values[:600], at[:600])
+    monitor = Monitor(config, Reference.of(trained_on, config.monitoring))
+    for row in range(600, 900):
+        monitor.saw(at[row], values[row], values[row, 0], 0.002)
+        wrong = float(row > 750)
+        known = KnownOutcomes(at[[row]], at[[row]], np.array([0.6]), np.array([1.0 - wrong]), 0.5)
+        monitor.learned(at[row], known)
+    return monitor.frame
+
+
+def of_kind(kind):
+    return lambda events: events[events["kind"] == kind][["at", "message"]].to_csv()
 
 
 def retrieved(config, bars):
@@ -363,6 +392,23 @@ SCENARIOS: dict[str, Scenario] = {
         lambda result: result.windows["gate_open"].sum(),
         given={"gate": {"mode": "block"}},
         bars=skill_that_is_lost,
+    ),
+    "monitoring.window": Scenario(40, 60, of_kind("feature_drift"), bars=drifting, run=monitored),
+    "monitoring.check_every": Scenario(10, 20, of_kind("feature_drift"), bars=drifting, run=monitored),
+    "monitoring.measures": Scenario([], ["ks"], of_kind("feature_drift"), bars=drifting, run=monitored),
+    "monitoring.drift_level": Scenario(1e-9, 0.1, of_kind("feature_drift"), bars=drifting, run=monitored),
+    "monitoring.persistence": Scenario(1, 4, of_kind("feature_drift"), bars=drifting, run=monitored),
+    "monitoring.detector": Scenario("adwin", "ddm", of_kind("concept_drift"), bars=drifting, run=monitored),
+    "monitoring.live_window": Scenario(50, 100, of_kind("live_metrics"), bars=drifting, run=monitored),
+    "monitoring.max_missing": Scenario(0.1, 0.5, of_kind("data_quality"), bars=drifting, run=monitored),
+    "monitoring.stale_after": Scenario(10, 50, of_kind("data_quality"), bars=drifting, run=monitored),
+    "monitoring.range_margin": Scenario(0.2, 2.0, of_kind("data_quality"), bars=drifting, run=monitored),
+    "monitoring.latency_limit": Scenario(
+        None,
+        0.001,
+        lambda events: len(events[events["kind"] == "slow_prediction"]),
+        bars=drifting,
+        run=monitored,
     ),
     "retraining.policy": Scenario("schedule", "never", trainings),
     "retraining.every": Scenario(None, 60, trainings),

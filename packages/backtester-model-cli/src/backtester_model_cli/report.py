@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from backtester_model_cli.bars_tables import notes_table
 from backtester_model_cli.console import results_console, write_json
 from backtester_model_cli.result_tables import (
+    calibration_table,
     events_table,
     funnel_sentence,
     funnel_table,
@@ -38,8 +39,8 @@ def show_result(result: WalkForwardResult, *, notes: Sequence[BarsNote], out: Pa
     """
     console = results_console()
     console.print(f"{result.verdict.sentence}\n", style="bold", soft_wrap=True)
-    tables = [windows_table(result), metrics_table(result), signals_table(result), returns_table(result)]
-    for table in [*tables, funnel_table(result)]:
+    tables = [windows_table(result), metrics_table(result), calibration_table(result), signals_table(result)]
+    for table in [*tables, returns_table(result), funnel_table(result)]:
         console.print(table, "")
     if (sentence := funnel_sentence(result)) is not None:
         console.print(f"{sentence}\n", soft_wrap=True)

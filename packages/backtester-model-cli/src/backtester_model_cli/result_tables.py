@@ -26,6 +26,14 @@ ROUTINE = {"trained", "calibrated"}
 SHARES = {"total_return", "annualised_return", "annualised_volatility", "max_drawdown"}
 """Figures that are shown in per cent."""
 
+CALIBRATION: Mapping[str, str] = {
+    "n": "n",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "ece": "calibration error",
+    "ece_if_perfect": "a perfect forecaster's",
+}
+
 STAGES: Mapping[str, tuple[str, str]] = {
     "bars": ("bars", ""),
     "complete_features": ("with complete features", "warm-up"),
@@ -90,6 +98,17 @@ def metrics_table(result: WalkForwardResult) -> Table:
     for name, value in result.metrics.items():
         others = (format_number(figures.get(name)) for figures in result.baselines.values())
         table.add_row(name, format_number(value), *others)
+    return table
+
+
+def calibration_table(result: WalkForwardResult) -> Table:
+    """Show whether probabilities meant what they said: scores and calibration errors, beside a perfect forecaster's."""
+    table = new_table(
+        "Probability of a rise, out of sample", ["figure", *result.calibration], text=["figure"]
+    )
+    for name, label in CALIBRATION.items():
+        figures = (format_number(values[name]) for values in result.calibration.values())
+        table.add_row(label, *figures)
     return table
 
 

@@ -71,5 +71,5 @@ class ModelHooks(Protocol):
 
     @hookspec(historic=True)
     def backtester_register(self, registry: Registry) -> None:
-        """Register feature sets, operators, labels, data sources and models by name."""
+        """Register feature sets, operators, labels, data sources, models, drift measures and detectors by name."""
         ...

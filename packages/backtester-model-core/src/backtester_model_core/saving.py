@@ -27,6 +27,7 @@ from backtester_model_core.calibration import calibrator_kind
 from backtester_model_core.config import ModelConfig, parse_config
 from backtester_model_core.dataset import OPTIONAL_COLUMNS, Dataset, Prediction
 from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError
+from backtester_model_core.monitoring import Reference
 from backtester_model_core.plugins import MODELS, config_class, plugins, registered_model
 from backtester_model_core.runs import digest_of, digest_of_code
 from backtester_model_core.signals import Residuals, SignalPolicy
@@ -42,6 +43,8 @@ CORE_ARRAYS = "core.npz"
 CALIBRATOR = "calibrator_"
 """What the names of a calibrator's arrays begin with."""
 
+REFERENCE = "reference_"
+"""What the arrays of a model's reference are called by, in the core's own file."""
 N_CHECKED = 8
 MAX_CONTEXT = 1_000
 TOLERANCE = 1e-5
@@ -179,12 +182,13 @@ def _restore(model: BaseModel, artifact: Artifact) -> None:
         raise ArtifactError.refused(
             "The saved model", f"its classes are {manifest.classes}, its configuration's {model.classes}"
         )
-    state = _unpack_state(artifact.files, n_features=len(manifest.features))
+    state = _unpack_state(artifact.files, columns=manifest.features)
     model.seed, model.columns, model.report = manifest.seed, manifest.features, manifest.report
     model.trained_on = TrainingRecord(
         manifest.data.first, manifest.data.last, manifest.data.fingerprint, state.sample, state.known_at
     )
     model.policy = _restored_policy(model.config, manifest.policy, state)
+    model.watched_rows = state.reference
     model.from_files({name: content for name, content in artifact.files.items() if name != CORE_ARRAYS})
     _replay(model, state)
 
@@ -249,6 +253,7 @@ class _State:
         probability: (8, k) or fewer, for a classifier.
         residual_sizes: Ascending sizes of the standardised residuals, if the policy has any.
         calibrator: The calibrator's arrays by name, if the policy has one.
+        reference: What the training rows looked like, if the model is monitored.
     """
 
     sample: FloatArray
@@ -257,6 +262,7 @@ class _State:
     probability: FloatArray | None
     residual_sizes: FloatArray | None
     calibrator: Mapping[str, FloatArray]
+    reference: Reference | None
 
 
 def _pack_state(model: BaseModel, record: TrainingRecord) -> bytes:
@@ -274,16 +280,19 @@ def _pack_state(model: BaseModel, record: TrainingRecord) -> bytes:
     if model.policy.calibrator is not None:
         parts = model.policy.calibrator.to_arrays()
         arrays |= {f"{CALIBRATOR}{name}": array for name, array in parts.items()}
+    if model.reference is not None:
+        arrays |= {f"{REFERENCE}{name}": array for name, array in model.reference.to_arrays().items()}
     return pack_arrays(arrays)
 
 
-def _unpack_state(files: ModelFiles, *, n_features: int) -> _State:
+def _unpack_state(files: ModelFiles, *, columns: tuple[str, ...]) -> _State:
     """Read the core's own file, and refuse arrays that do not belong together."""
     if CORE_ARRAYS not in files:
         raise ArtifactError.refused("The saved model", f"it has no file {CORE_ARRAYS}")
     arrays = unpack_arrays(files[CORE_ARRAYS], name=CORE_ARRAYS)
+    watched = {name: arrays.pop(name) for name in list(arrays) if name.startswith(REFERENCE)}
     shapes = {name: array.shape for name, array in arrays.items()}
-    n_rows = len(arrays["sample"]) if shapes.get("sample", ())[1:] == (n_features,) else 0
+    n_rows = len(arrays["sample"]) if shapes.get("sample", ())[1:] == (len(columns),) else 0
     n_checked = min(n_rows, N_CHECKED)
     calibrator = {name for name in shapes if name.startswith(CALIBRATOR)}
     optional = ({"probability", "residual_sizes"} | calibrator) & shapes.keys()
@@ -306,7 +315,18 @@ def _unpack_state(files: ModelFiles, *, n_features: int) -> _State:
         arrays.get("probability"),
         arrays.get("residual_sizes"),
         {name.removeprefix(CALIBRATOR): arrays[name] for name in calibrator},
+        _unpack_reference(watched, columns=columns),
     )
+
+
+def _unpack_reference(
+    watched: Mapping[str, np.ndarray[Any, Any]], *, columns: tuple[str, ...]
+) -> Reference | None:
+    """Read what the training rows looked like, and refuse arrays that do not belong together."""
+    if not watched:
+        return None
+    arrays = {name.removeprefix(REFERENCE): array for name, array in watched.items()}
+    return Reference.from_arrays(arrays, columns=columns)
 
 
 def _replay(model: BaseModel, state: _State) -> None:

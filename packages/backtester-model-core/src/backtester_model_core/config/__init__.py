@@ -15,6 +15,7 @@ from backtester_model_core.config.groups import (
     WeightConfig,
 )
 from backtester_model_core.config.model import ModelConfig
+from backtester_model_core.config.monitoring import MonitoringConfig
 from backtester_model_core.config.named import Named, PlainValue
 from backtester_model_core.config.network import NetworkModelConfig
 from backtester_model_core.config.retraining import PolicyRule, RetrainingConfig
@@ -31,6 +32,7 @@ __all__ = [
     "LabelConfig",
     "ModelArchitecture",
     "ModelConfig",
+    "MonitoringConfig",
     "Named",
     "NetworkModelConfig",
     "PlacedLayer",

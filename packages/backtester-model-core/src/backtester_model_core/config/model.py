@@ -15,6 +15,7 @@ from backtester_model_core.config.groups import (
     Name,
     ValidationConfig,
 )
+from backtester_model_core.config.monitoring import MonitoringConfig
 from backtester_model_core.config.retraining import RetrainingConfig
 from backtester_model_core.config.signals import CalibrationConfig, SizingConfig, ThresholdsConfig
 
@@ -94,7 +95,11 @@ class ModelConfig(pydantic.BaseModel):
         ),
     )
     enable_monitoring: bool = pydantic.Field(
-        default=True, description="Record each window's live accuracy and skill as its labels become known."
+        default=True,
+        description=(
+            "Watch the model while it serves, and record each window's live accuracy and skill as its labels become "
+            "known."
+        ),
     )
     retrain_threshold: float = pydantic.Field(
         default=0.7,
@@ -159,6 +164,9 @@ class ModelConfig(pydantic.BaseModel):
     costs: CostsConfig = pydantic.Field(default_factory=CostsConfig, description="What trading costs.")
     gate: GateConfig = pydantic.Field(
         default_factory=GateConfig, description="Whether a model may trade before it has shown skill."
+    )
+    monitoring: MonitoringConfig = pydantic.Field(
+        default_factory=MonitoringConfig, description="What is watched while the model serves."
     )
     retraining: RetrainingConfig = pydantic.Field(
         default_factory=RetrainingConfig, description="When a model is trained again."

@@ -20,6 +20,11 @@ from backtester_model_core.evaluation.metrics import (
     signal_metrics,
 )
 from backtester_model_core.evaluation.overfitting import Overfitting, probability_of_overfitting
+from backtester_model_core.evaluation.reliability import (
+    calibration_metrics,
+    interval_metrics,
+    reliability_curve,
+)
 from backtester_model_core.evaluation.returns import ReturnPath, after_cost_return, return_metrics
 from backtester_model_core.evaluation.sharpe import (
     deflated_sharpe_ratio,
@@ -50,6 +55,7 @@ __all__ = [
     "always_long",
     "baseline_returns",
     "buy_and_hold",
+    "calibration_metrics",
     "class_prior",
     "classification_metrics",
     "decision_turnover",
@@ -61,6 +67,7 @@ __all__ = [
     "holm_adjusted",
     "information_coefficients",
     "information_intervals",
+    "interval_metrics",
     "judge_skill",
     "judge_symbols",
     "last_known_outcome",
@@ -69,6 +76,7 @@ __all__ = [
     "probabilistic_sharpe_ratio",
     "probability_of_overfitting",
     "regression_metrics",
+    "reliability_curve",
     "return_metrics",
     "signal_metrics",
     "skill_series",

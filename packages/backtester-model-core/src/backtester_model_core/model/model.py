@@ -22,6 +22,7 @@ from backtester_model_core.evaluation import classification_metrics, regression_
 from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError, TrainingError
 from backtester_model_core.hookspecs import ModelHooks
 from backtester_model_core.labels import label_kind
+from backtester_model_core.monitoring import Latency, Reference, TrainingRows
 from backtester_model_core.plugins import plugins
 from backtester_model_core.saving import OtherVersions, TrainingRecord, rebuild, to_artifact
 from backtester_model_core.signals import ScoredRows, SignalFrame, SignalPolicy, fit_policy
@@ -45,6 +46,8 @@ class BaseModel(ABC):
         trained_on: Range, fingerprint and last rows of what the last training was given; ``None`` before.
         inner: The latest training rows as a model of the earlier ones foresaw them, where the last training held
             some back: what the policy was fitted to.
+        watched_rows: Rows of the last training, or already what they looked like, for :attr:`reference`.
+        latency: How long the latest predictions took; ``None`` before, and where monitoring is off.
         seed: The configuration's ``random_state``, or one drawn when that is ``None``.
     """
 
@@ -59,6 +62,8 @@ class BaseModel(ABC):
         self.report: TrainReport | None = None
         self.trained_on: TrainingRecord | None = None
         self.inner: ScoredRows | None = None
+        self.watched_rows: TrainingRows | Reference | None = None
+        self.latency: Latency | None = None
         self.seed = config.random_state if config.random_state is not None else secrets.randbelow(2**32)
 
     # -- the two steps a model answers --------------------------------------------------------------------------
@@ -114,6 +119,16 @@ class BaseModel(ABC):
     def is_trained(self) -> bool:
         """Whether the model may predict."""
         return bool(self.columns)
+
+    @property
+    def reference(self) -> Reference | None:
+        """What the training rows looked like, for a monitor; ``None`` before training, and where monitoring is off.
+
+        It is computed when first asked for.
+        """
+        if isinstance(self.watched_rows, TrainingRows):
+            self.watched_rows = Reference.of(self.watched_rows, self.config.monitoring)
+        return self.watched_rows
 
     def prepare(self, data: pd.DataFrame) -> Dataset:
         """Turn bars into features and labels, one row for each bar.

@@ -23,6 +23,7 @@ from backtester_model_core.exceptions import (
     PluginError,
 )
 from backtester_model_core.hookspecs import PROJECT, ModelHooks
+from backtester_model_core.monitoring import MonitoringHooks
 from backtester_model_core.plugins.installed import FIRST_PARTY, PluginInfo, installed_plugins
 from backtester_model_core.plugins.registry import Additions, Registry
 from backtester_model_core.runs import digest_of_code
@@ -50,6 +51,7 @@ class Plugins:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(ModelHooks)
         self._manager.register(CoreSteps(), name=CORE)
+        self._manager.register(MonitoringHooks(), name=f"{CORE} monitoring")
         self._registry = Registry()
         self._manager.hook.backtester_register.call_historic(kwargs={"registry": self._registry})
         self._entries: dict[str, list[tuple[PluginInfo, EntryPoint]]] = {}

@@ -1,4 +1,4 @@
-"""What a plugin may bring beside steps, by name: operators, feature sets, labels, calibrators, sources, models."""
+"""What a plugin may bring beside steps, by name: operators, feature sets, labels, calibrators, drift measures, ..."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from backtester_model_core.calibration import CALIBRATORS, CalibratorKind
 from backtester_model_core.catalog import CORE, Catalog
 from backtester_model_core.features import FEATURE_SETS, OPERATORS
 from backtester_model_core.labels import LABELS, LabelKind
+from backtester_model_core.monitoring import DETECTORS, MEASURES, Detector, DriftMeasure
 from backtester_model_core.sources import DATA_SOURCES
 
 MODELS: Catalog[Callable[[Any], Any]] = Catalog("model")
@@ -45,6 +46,14 @@ class Registry:
     def add_data_source(self, name: str, source: Any) -> None:
         """Add a place where bars come from."""
         self._add(DATA_SOURCES, name, source)
+
+    def add_drift_measure(self, name: str, measure: DriftMeasure) -> None:
+        """Add a distance between live rows and training rows."""
+        self._add(MEASURES, name, measure)
+
+    def add_detector(self, name: str, detector: Callable[[], Detector]) -> None:
+        """Add a detector of rising errors, as what makes one."""
+        self._add(DETECTORS, name, detector)
 
     def add_model(self, name: str, model_class: Callable[[Any], Any]) -> None:
         """Add a whole model class."""

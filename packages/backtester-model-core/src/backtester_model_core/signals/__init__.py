@@ -3,6 +3,7 @@
 from backtester_model_core.signals.fitting import FittedPolicy, fit_policy
 from backtester_model_core.signals.frames import follow_side, neutral_signals, sides_after, signal_records
 from backtester_model_core.signals.policy import SignalPolicy
+from backtester_model_core.signals.probability import rise_share, rose
 from backtester_model_core.signals.residuals import Residuals
 from backtester_model_core.signals.scored import ScoredRows
 from backtester_model_core.signals.sizing import Sizing
@@ -33,6 +34,8 @@ __all__ = [
     "fit_policy",
     "follow_side",
     "neutral_signals",
+    "rise_share",
+    "rose",
     "sides_after",
     "signal_records",
 ]

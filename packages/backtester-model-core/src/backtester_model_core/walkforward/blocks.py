@@ -34,6 +34,7 @@ SECOND_PASS_FIELDS = {
     "cv_folds",
     "costs",
     "gate",
+    "monitoring",
     "retraining",
 }
 """Fields that no training depends on: changing one of them uses finished windows again."""
@@ -295,7 +296,8 @@ class BlockKeys:
         ignored: dict[str, Any] = {**dict.fromkeys(SECOND_PASS_FIELDS, True), "data_config": PLACE_FIELDS}
         settings = model.config.model_dump(mode="json", exclude=ignored)
         symbols = list(dataset.symbols) if model.config.pooling == "per_symbol" else []
-        self._common = [settings, model.seed, list(dataset.columns), symbols, code_facts(model)]
+        layout = list(ScoredRows.__dataclass_fields__)
+        self._common = [settings, model.seed, list(dataset.columns), symbols, layout, code_facts(model)]
         self._dataset = dataset
         self._features = {0: hashlib.sha256()}
 

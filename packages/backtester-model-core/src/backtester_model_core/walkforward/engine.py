@@ -35,7 +35,9 @@ from backtester_model_core.walkforward.scoring import (
     coefficient_bounds,
     forecast_metrics,
     funnel,
+    interval_coverage,
     judge,
+    reliability,
     signal_table,
     trade,
     window_table,
@@ -277,14 +279,19 @@ def _judged(walked: Walked, *, n_trials: int) -> Callable[[Mapping[str, float]],
     served = Served.of(dataset, windows, walked.blocks)
     trading = trade(config, bars, dataset, served, second.signals, n_trials=n_trials)
     verdicts = judge(config, dataset, served)
+    meant = reliability(dataset, served, second.foreseen)
     table = window_table(dataset, windows, walked.blocks, served, second.gate, second.live)
     fields: dict[str, Any] = {
         "config": config,
         "predictions": _predictions(dataset, served, second.foreseen),
         "signals": second.signals,
         "windows": table,
-        "metrics": forecast_metrics(dataset, served) | coefficient_bounds(config, dataset, served),
+        "metrics": forecast_metrics(dataset, served)
+        | coefficient_bounds(config, dataset, served)
+        | interval_coverage(dataset, served, second.foreseen),
         "baselines": baseline_metrics(dataset, served),
+        "calibration": meant.metrics,
+        "reliability": meant.curve,
         "verdict": verdicts.together,
         "order_verdict": verdicts.order,
         "symbol_verdicts": verdicts.by_symbol,

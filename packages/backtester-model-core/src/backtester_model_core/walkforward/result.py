@@ -22,11 +22,15 @@ class WalkForwardResult:
 
     Attributes:
         config: The configuration as resolved: sizes and seed filled in, so that it repeats the run.
-        predictions: One row for each served bar: what was foreseen, by which window, beside what happened.
+        predictions: One row for each served bar: what was foreseen, by which window, beside what happened; a
+            regression's with its conformal interval.
         signals: One signal for every bar, NEUTRAL with a reason where nothing is said.
         windows: One row for each window: dates, training, metrics, gate and live figures.
         metrics: Metrics of all out-of-sample forecasts together.
         baselines: The same metrics of what needs no model.
+        calibration: Brier score, log loss and calibration error of the probability of a rise: of a classifier as the
+            model said it (``raw``) and as its signals had it (``calibrated``).
+        reliability: What was said and what came, by bins of either probability.
         verdict: Skill, no skill shown, or worse than naive.
         order_verdict: The same of the order of the symbols at each time; ``None`` for one symbol.
         symbol_verdicts: The same of each symbol, adjusted for their number; empty for one symbol.
@@ -45,6 +49,8 @@ class WalkForwardResult:
     windows: pd.DataFrame
     metrics: Mapping[str, float]
     baselines: Mapping[str, Mapping[str, float]]
+    calibration: Mapping[str, Mapping[str, float]]
+    reliability: pd.DataFrame
     verdict: Verdict
     order_verdict: Verdict | None
     symbol_verdicts: Mapping[str, Verdict]
@@ -77,6 +83,7 @@ class WalkForwardResult:
             "symbol_verdicts": {name: _plain(verdict) for name, verdict in self.symbol_verdicts.items()},
             "metrics": self.metrics,
             "baselines": self.baselines,
+            "calibration": self.calibration,
             "returns": self.return_metrics,
             "signals": self.signal_table.to_dict(orient="index"),
             "funnel": self.funnel,
@@ -98,6 +105,7 @@ class WalkForwardResult:
             "windows.csv": _csv(self.windows),
             "events.csv": _csv(self.events),
             "returns.csv": _csv(self.returns),
+            "reliability.csv": _csv(self.reliability),
             "predictions.csv": _csv(self.predictions),
             "signals.csv": _csv(self.signals),
         }

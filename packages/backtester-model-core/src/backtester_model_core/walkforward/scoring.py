@@ -17,17 +17,20 @@ from backtester_model_core.evaluation import (
     Verdict,
     after_cost_return,
     baseline_returns,
+    calibration_metrics,
     decision_turnover,
     information_coefficients,
     information_intervals,
+    interval_metrics,
     judge_skill,
     judge_symbols,
     last_known_outcome,
+    reliability_curve,
     return_metrics,
     signal_metrics,
 )
 from backtester_model_core.model import prediction_metrics
-from backtester_model_core.signals import Reason, SignalFrame
+from backtester_model_core.signals import Reason, SignalFrame, rise_share, rose
 from backtester_model_core.splits import Window
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray
 from backtester_model_core.walkforward.blocks import Block
@@ -132,6 +135,44 @@ def coefficient_bounds(config: ModelConfig, dataset: Dataset, served: Served) ->
         for name, interval in intervals.items()
         for end, bound in zip(("low", "high"), interval, strict=True)
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Whether the probabilities of a rise meant what they said, out of sample.
+
+    Attributes:
+        metrics: Brier score, log loss and calibration error of each: of a classifier ``raw`` and ``calibrated``, of
+            a regression ``calibrated`` alone.
+        curve: The reliability curve of each, indexed by it and by the bin.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    curve: pd.DataFrame
+
+
+def reliability(dataset: Dataset, served: Served, foreseen: pd.DataFrame) -> Reliability:
+    """Set the probabilities of a rise beside what came, on all rows on which it was a rise or a fall."""
+    outcome, classes = dataset.target[served.rows], dataset.classes
+    said = {"calibrated": foreseen["probability_up"].to_numpy()[served.rows]}
+    if classes is None or served.prediction.probability is None:
+        came = np.where(np.isnan(outcome), np.nan, (outcome > 0).astype(np.float64))
+    else:
+        came = rose(outcome, classes)
+        said = {"raw": rise_share(served.prediction.probability, classes), **said}
+    curves = {name: reliability_curve(came, probability=p) for name, p in said.items()}
+    return Reliability(
+        {name: calibration_metrics(came, probability=p) for name, p in said.items()},
+        pd.concat(curves, names=["probability", "bin"]),
+    )
+
+
+def interval_coverage(dataset: Dataset, served: Served, foreseen: pd.DataFrame) -> dict[str, float]:
+    """Return the share of outcomes that a regression's intervals held, and their mean width; nothing without them."""
+    if "interval_low" not in foreseen:
+        return {}
+    low, high = (foreseen[name].to_numpy()[served.rows] for name in ("interval_low", "interval_high"))
+    return interval_metrics(dataset.target[served.rows], low=low, high=high)
 
 
 def baseline_metrics(dataset: Dataset, served: Served) -> dict[str, dict[str, float]]:

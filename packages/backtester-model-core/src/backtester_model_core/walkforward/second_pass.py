@@ -31,6 +31,7 @@ from backtester_model_core.splits import Window
 from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward.blocks import Block
 from backtester_model_core.walkforward.expiry import expiry_events, silence, stale_rows
+from backtester_model_core.walkforward.watching import watch_windows
 
 MIN_GATE_HORIZONS = 30
 """Scored horizons below which the gate stays shut: so few understate how uncertain their mean is."""
@@ -123,6 +124,8 @@ def run_second_pass(
             events += _retraining_events(window, served[number], live_rows[-1])
     for event in events:
         logger.info("%s", event)
+    if model.config.enable_monitoring:
+        events += watch_windows(model.config, dataset, windows, blocks, served, logger=logger)
     return SecondPass(
         pd.DataFrame(columns, index=dataset.index),
         pd.DataFrame(foreseen, index=dataset.index),

@@ -9,12 +9,19 @@ import pandas as pd
 
 from backtester_model_core.config import CostsConfig, ModelConfig
 from backtester_model_core.evaluation import after_cost_return
+from backtester_model_core.events import EventKind
 from backtester_model_core.testing.leak import Leak, sessions_of, utc
 from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward import WalkForwardResult, walk_forward
 
 Follow = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 """From target weights, opens and closes, (n, 1) each, to the net return of each bar."""
+
+AT_FIT = [
+    kind.value
+    for kind in (EventKind.TRAINED, EventKind.REFUSED, EventKind.GATE_OPENED, EventKind.GATE_CLOSED)
+]
+"""What happens at a fit, and so only where a window follows."""
 
 FREE = CostsConfig(commission_bps=0, half_spread_bps=0, slippage_bps=0)
 JUMP = 1.5
@@ -66,7 +73,7 @@ def find_monitoring_leaks(
 ) -> list[Leak]:
     """Cut the bars at each event of a walk-forward, run it again, and look for the same event (T16).
 
-    A suggestion to retrain must be there with no bar after its own instant; what happens at a fit (a training,
+    What monitoring says must be there with no bar after its own instant; what happens at a fit (a training,
     a refusal, the gate) with one more, since a window without a bar to serve is none. Finds an event that is
     stamped earlier than the labels it is drawn from were known. Cannot find a decision that leaves no event,
     and is no proof that monitoring is any use. Takes one walk-forward for each distinct instant.
@@ -96,7 +103,7 @@ def find_monitoring_leaks(
 
 def _by_instant(events: pd.DataFrame) -> list[tuple[pd.Timestamp, bool, pd.DataFrame]]:
     """Group events by instant, those of a fit apart from those of monitoring."""
-    at_fit = events["kind"] != "retrain_suggested"
+    at_fit = events["kind"].isin(AT_FIT)
     return [
         (at, is_at_fit, group)
         for is_at_fit, some in ((True, events[at_fit]), (False, events[~at_fit]))
