@@ -142,7 +142,7 @@ class Training:
         model: An untrained model; it stays untrained.
         dataset: All rows.
         train_rows: Rows to learn from.
-        measure_residuals: Whether to hold rows back to measure a regression's residuals.
+        measure_residuals: Whether to hold rows back to fit the policy to.
         continued: A training on some of these rows that is to be continued; by default they are learned anew.
     """
 
