@@ -92,7 +92,7 @@ class Monitor:
         at: np.datetime64,
         values: FloatArray | Sequence[float],
         expected: float,
-        seconds: float,
+        seconds: float | None,
         symbol: str = "",
     ) -> None:
         """Take one row of features, what was foreseen from it, and how long that took; rows in order of time.
@@ -101,7 +101,7 @@ class Monitor:
             at: Instant at which the row is known.
             values: (p,) features in the model's order; NaN where unknown.
             expected: What was foreseen; NaN where nothing was.
-            seconds: Time that the prediction took.
+            seconds: Time that the prediction took; ``None`` where nothing was asked.
             symbol: The row's symbol.
 
         Raises:
@@ -117,7 +117,8 @@ class Monitor:
         self._rows[row, :-1] = values
         self._rows[row, -1] = expected
         self._symbols.append(symbol)
-        self._latency.add(seconds)
+        if seconds is not None:
+            self._latency.add(seconds)
 
     def saw_rows(
         self,
