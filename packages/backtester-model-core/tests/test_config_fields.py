@@ -161,8 +161,10 @@ def asked_of_features(config, bars):
 class Alarm:
     """A watch that sees drift of features on every fortieth day, and of the concept on every ninetieth."""
 
-    def __init__(self, reference):
-        self.n_seen = 0
+    n_seen = 0
+
+    def serve(self, learned_from):
+        pass
 
     def observe(self, now, *, served, forecast, learned):
         self.n_seen += 1
@@ -173,7 +175,7 @@ class Alarm:
 def watched(config, bars):
     """The instants of the trainings that a watch brings about."""
     model = create_model(config)
-    lived = live_through(model, model.prepare(bars()), retraining_policy(config), watch_of=Alarm)
+    lived = live_through(model, model.prepare(bars()), retraining_policy(config), watch=Alarm())
     return [str(window.fit_at) for window in lived.windows if window.trained_at is None]
 
 

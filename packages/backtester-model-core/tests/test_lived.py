@@ -397,9 +397,8 @@ class Bell:
         self.references = []
         self.learned = []
 
-    def __call__(self, reference):
-        self.references.append(len(reference))
-        return self
+    def serve(self, learned_from):
+        self.references.append(len(learned_from))
 
     def observe(self, now, *, served, forecast, learned):
         assert (served.known_at == now).all()
@@ -415,7 +414,7 @@ def test_drift_that_a_watch_notices_trains_at_the_same_session(counting, bars):
     model = create_model(config)
     bell = Bell(bars.index[170])
 
-    lived = live_through(model, model.prepare(bars), retraining_policy(config), watch_of=bell)
+    lived = live_through(model, model.prepare(bars), retraining_policy(config), watch=bell)
 
     assert [event.kind for event in lived.events] == [EventKind.CONCEPT_DRIFT, EventKind.RETRAIN_TRIGGERED]
     assert {event.at for event in lived.events} == {bars.index[170].to_datetime64()}

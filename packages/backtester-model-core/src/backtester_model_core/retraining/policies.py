@@ -13,6 +13,7 @@ from typing import Protocol
 from backtester_model_core.config import ModelConfig, PolicyRule
 from backtester_model_core.config.retraining import AllOf, AnyOf
 from backtester_model_core.events import EventKind
+from backtester_model_core.exceptions import ConfigError
 from backtester_model_core.retraining.evidence import Evidence
 from backtester_model_core.retraining.spells import Spell
 
@@ -273,6 +274,11 @@ def _policy_of(rule: PolicyRule, config: ModelConfig) -> Policy:
         return AllDue(tuple(_policy_of(each, config) for each in rule.all))
     settings = config.retraining
     min_times = MIN_HORIZONS * config.prediction_horizon
+    if rule in {"drift", "data_quality"} and not config.enable_monitoring:
+        raise ConfigError(
+            f"retraining.policy = {rule!r} goes by what monitoring notices, and enable_monitoring is false. Set it "
+            "to true, or choose another policy."
+        )
     policies: dict[str, Policy] = {
         "never": Never(),
         "schedule": Schedule(Spell.of(settings.every or config.validation.test_size)),

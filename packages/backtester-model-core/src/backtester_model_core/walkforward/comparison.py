@@ -43,8 +43,8 @@ def compare_retraining(
     Args:
         config: A configuration, a mapping, or the path of a configuration file.
         bars: What ``check_bars`` accepts.
-        policies: Policies by the name they are shown under; by default never, schedule, drift and skill, and as
-            ``configured`` the configuration's own where it is none of them.
+        policies: Policies by the name they are shown under; by default never, schedule, drift (where monitoring is on)
+            and skill, and as ``configured`` the configuration's own where it is none of them.
         out: A folder: each policy gets a run folder of its own there, so that a killed comparison resumes, and the
             table is written as ``comparison.csv``.
         n_jobs: Policies walked at a time, each in its own process; -1 for one a core.
@@ -86,7 +86,7 @@ def compare_retraining(
 
 def _policies(config: ModelConfig) -> dict[str, PolicyRule]:
     """Return the policies to compare by name, the configuration's own among them."""
-    named = {str(rule): rule for rule in COMPARED}
+    named = {str(rule): rule for rule in COMPARED if rule != "drift" or config.enable_monitoring}
     own = config.retraining.policy
     return named if own in COMPARED else {**named, "configured": own}
 

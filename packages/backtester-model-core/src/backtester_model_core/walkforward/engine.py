@@ -43,6 +43,7 @@ from backtester_model_core.walkforward.scoring import (
     window_table,
 )
 from backtester_model_core.walkforward.second_pass import SecondPass, run_second_pass
+from backtester_model_core.walkforward.watching import MonitorWatch
 
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all) as windows finish."""
@@ -158,7 +159,7 @@ def walk_windows(
         windows,
         blocks,
         logger=logger or logging.getLogger(__name__),
-        earlier_events=first.events,
+        lived_events=first.events,
     )
     seconds = {
         "prepare": prepared - started,
@@ -231,7 +232,8 @@ def _live(
             facts["policy"] = f"{type(wish).__module__}:{type(wish).__qualname__}"
         store.record_run(digest_of(facts), facts)
     policy = retraining_policy(model.config, wish=wish)
-    return live_through(model, dataset, policy, folder=folder, progress=progress)
+    watch = MonitorWatch(model.config, dataset) if model.config.enable_monitoring else None
+    return live_through(model, dataset, policy, folder=folder, watch=watch, progress=progress)
 
 
 def _first_pass(
@@ -264,7 +266,7 @@ def _first_pass(
         blocks.append(block)
         if progress is not None:
             progress(len(blocks), len(windows))
-    return Lived(windows, blocks, ())
+    return Lived(windows, blocks, None)
 
 
 def _judged(walked: Walked, *, n_trials: int) -> Callable[[Mapping[str, float]], WalkForwardResult]:

@@ -40,7 +40,11 @@ from backtester_model_core.walkforward.generations import Reign, Sessions, Stret
 
 
 class Watch(Protocol):
-    """What looks for drift while one generation serves."""
+    """What looks for drift while one generation after the other serves."""
+
+    def serve(self, learned_from: Dataset) -> None:
+        """Take the rows that the generation which serves from now on has learned from."""
+        ...
 
     def observe(
         self, now: np.datetime64, *, served: Dataset, forecast: FloatArray, learned: ScoredRows
@@ -56,23 +60,19 @@ class Watch(Protocol):
         ...
 
 
-WatchMaker = Callable[[Dataset], Watch]
-"""From the rows that a generation learned from, its reference, to what watches it."""
-
-
 @dataclass(frozen=True, eq=False)
 class Lived:
-    """What became of a walk-forward whose trainings were decided as it went.
+    """What the first pass of a walk-forward made.
 
     Attributes:
         windows: Stretches that were served: of each generation, and of what it serves every ``test_size``.
         blocks: What was foreseen in each.
-        events: What was noticed and decided, in time order.
+        events: What was noticed and decided, in time order; ``None`` where windows were planned, and nobody watched.
     """
 
     windows: list[Window]
     blocks: list[Block]
-    events: tuple[Event, ...]
+    events: tuple[Event, ...] | None
 
 
 class Life:
@@ -81,17 +81,15 @@ class Life:
     Args:
         workshop: Where generations are trained.
         policy: What says when to train.
-        watch_of: What makes a watch for each generation; nothing is watched without.
+        watch: What looks for drift; nothing is watched without.
     """
 
-    def __init__(
-        self, workshop: Workshop, policy: GuardedPolicy, *, watch_of: WatchMaker | None = None
-    ) -> None:
+    def __init__(self, workshop: Workshop, policy: GuardedPolicy, *, watch: Watch | None = None) -> None:
         self.workshop = workshop
         self.dataset = workshop.dataset
         self.config: ModelConfig = workshop.model.config
         self.policy = policy
-        self.watch_of = watch_of
+        self.watch = watch
         self.sessions = Sessions.of(self.dataset)
         validation = self.config.validation
         self.train_size = resolve_train_size(
@@ -113,7 +111,6 @@ class Life:
         self.reign: Reign | None = None
         self.heir: Reign | None = None  # what takes over once its training is done
         self.rival: Reign | None = None  # what may be put back
-        self.watch: Watch | None = None
         self.since = 0  # session from which what happens counts as evidence about the reign
         self.counts: Counter[EventKind] = Counter()
         self.last_training = self.first
@@ -152,8 +149,8 @@ class Life:
             self.stretches[-1] = self.stretches[-1].until(heir.start, self.sessions)
         self.reign, self.heir, self.rival = heir, None, heir.rival
         self.shadowed_to = heir.start
-        if self.watch_of is not None:
-            self.watch = self.watch_of(self.dataset.take(heir.generation.training.train_rows))
+        if self.watch is not None:
+            self.watch.serve(self.dataset.take(heir.generation.training.train_rows))
         self._count_from(heir.start)
         self._foresee(heir, heir.start, decided=heir.decided)
 
@@ -353,7 +350,7 @@ def live_through(
     policy: GuardedPolicy,
     *,
     folder: Path | None = None,
-    watch_of: WatchMaker | None = None,
+    watch: Watch | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Lived:
     """Walk forward session by session, and train when a policy says so on what is known by then.
@@ -363,10 +360,10 @@ def live_through(
         dataset: All rows.
         policy: What says when to train.
         folder: A run folder in which every finished stretch is kept, so that a killed run resumes.
-        watch_of: What makes a watch for each generation; nothing is watched without.
+        watch: What looks for drift; nothing is watched without.
         progress: Called with (sessions done, sessions in all).
 
     Raises:
         SplitError: When the bars are too few for one session to be served.
     """
-    return Life(Workshop(model, dataset, folder), policy, watch_of=watch_of).run(progress)
+    return Life(Workshop(model, dataset, folder), policy, watch=watch).run(progress)

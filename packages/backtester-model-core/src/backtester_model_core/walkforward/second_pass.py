@@ -71,7 +71,7 @@ def run_second_pass(
     blocks: Sequence[Block],
     *,
     logger: logging.Logger,
-    earlier_events: Sequence[Event] = (),
+    lived_events: Sequence[Event] | None = None,
 ) -> SecondPass:
     """Walk the windows in time order; each window's signals use only outcomes known at its fit.
 
@@ -82,7 +82,7 @@ def run_second_pass(
         windows: What was served when.
         blocks: What was foreseen in each window.
         logger: Where events are logged.
-        earlier_events: What happened in the first pass.
+        lived_events: What was noticed and decided in the first pass; ``None`` where nobody watched.
     """
     columns = {
         name: values.to_numpy(copy=True)
@@ -92,7 +92,7 @@ def run_second_pass(
     served = [_scored(dataset, window, block) for window, block in zip(windows, blocks, strict=True)]
     inner = [block.inner for block in blocks if block.inner is not None]
     stale = [stale_rows(model.config, dataset, window) for window in windows]
-    events = [*earlier_events, *expiry_events(model.config, dataset, windows, stale)]
+    events = [*(lived_events or ()), *expiry_events(model.config, dataset, windows, stale)]
     gate_rows: list[dict[str, Any]] = []
     live_rows: list[dict[str, Any]] = []
     policies: list[SignalPolicy] = []
@@ -124,7 +124,7 @@ def run_second_pass(
             events += _retraining_events(window, served[number], live_rows[-1])
     for event in events:
         logger.info("%s", event)
-    if model.config.enable_monitoring:
+    if model.config.enable_monitoring and lived_events is None:
         events += watch_windows(model.config, dataset, windows, blocks, served, logger=logger)
     return SecondPass(
         pd.DataFrame(columns, index=dataset.index),

@@ -13,6 +13,7 @@ from backtester_model_core.events import Event
 from backtester_model_core.monitoring import KnownOutcomes, Monitor, Reference, TrainingRows
 from backtester_model_core.signals import ScoredRows
 from backtester_model_core.splits import Window
+from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward.blocks import Block
 
 
@@ -49,6 +50,43 @@ def watch_windows(
     return [] if monitor is None else monitor.events
 
 
+class MonitorWatch:
+    """A monitor that is asked session by session, where a policy decides on what it notices."""
+
+    def __init__(self, config: ModelConfig, dataset: Dataset) -> None:
+        self._config = config
+        self._symbols = np.array(dataset.symbols, dtype=np.str_)
+        self._monitor: Monitor | None = None
+
+    def serve(self, learned_from: Dataset) -> None:
+        """Go on with a model that has learned from other rows."""
+        trained_on = TrainingRows.of(learned_from.columns, learned_from.values, learned_from.known_at)
+        reference = Reference.of(trained_on, self._config.monitoring)
+        if self._monitor is None:
+            # the second pass logs these events with all others
+            self._monitor = Monitor(
+                self._config, reference, logger=logging.Logger("silent", logging.CRITICAL)
+            )
+        else:
+            self._monitor.serve(reference)
+
+    def observe(
+        self, now: np.datetime64, *, served: Dataset, forecast: FloatArray, learned: ScoredRows
+    ) -> Sequence[Event]:
+        """Hand one session's rows and outcomes to the monitor, and return what it says."""
+        if self._monitor is None:
+            return ()
+        n_said = len(self._monitor.events)
+        symbols = self._symbols[served.symbol_codes].tolist()
+        self._monitor.saw_rows(served.known_at, served.values, forecast, symbols=symbols)
+        self._monitor.learned(now, _outcomes_of(learned))
+        return self._monitor.events[n_said:]
+
+
+def _outcomes_of(rows: ScoredRows) -> KnownOutcomes:
+    return KnownOutcomes(rows.known_at, rows.label_end, rows.forecast, rows.outcome, rows.baseline)
+
+
 class _Waiting:
     """Served rows whose outcomes have not been handed over, in the order in which they become known."""
 
@@ -63,4 +101,4 @@ class _Waiting:
         first = self._n_given
         self._n_given = int(np.searchsorted(self._rows.label_end, now, side="right"))
         rows = self._rows.take(np.arange(first, self._n_given))
-        return KnownOutcomes(rows.known_at, rows.label_end, rows.forecast, rows.outcome, rows.baseline)
+        return _outcomes_of(rows)
