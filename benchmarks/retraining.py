@@ -48,7 +48,11 @@ class LeastSquares(ModelFrameworkAdapter[FloatArray]):
         return np.zeros(0)
 
     def train_model(
-        self, model: FloatArray, features: FloatArray, target: Any, **options: Any  # noqa: ARG002
+        self,
+        model: FloatArray,
+        features: FloatArray,
+        target: Any,
+        **options: Any,  # noqa: ARG002
     ) -> FloatArray:
         """Fit a line."""
         design = np.column_stack([np.ones(len(features)), features])
@@ -155,7 +159,9 @@ def table(market: Market, *, seeds: int, changes: Mapping[str, Any]) -> pd.DataF
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--edge", type=float, default=0.1)
     arguments = parser.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan, sqrt
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from backtester_model_core.exceptions import ModelError
 from backtester_model_core.features import FeatureStream, resolve_features, return_volatility
@@ -32,10 +32,14 @@ class LiveRows:
 
     Args:
         model: A trained model, whose configuration computes its features from bars.
+        fast: Whether features may be compiled, where the configuration's ``features.engine`` is ``compiled``.
     """
 
-    def __init__(self, model: BaseModel) -> None:
+    def __init__(self, model: BaseModel, *, fast: bool) -> None:
         self._config = model.config
+        self._engine: Literal["python", "compiled"] = (
+            "compiled" if fast and model.config.features.engine == "compiled" else "python"
+        )
         self.names = model.columns
         self.n_context = model.context_rows
         self._n_early = max(model.config.lookback_period - 1 - self.n_context, 0)
@@ -71,7 +75,7 @@ class LiveRows:
         if self._has_scale:
             wanted[SCALE] = return_volatility(config.target_column)
         self.columns = tuple(columns)
-        self._features = FeatureStream(wanted)
+        self._features = FeatureStream(wanted, engine=self._engine)
 
     def blank_memory(self) -> SymbolMemory:
         """Return the memory of a symbol that has no bar yet."""

@@ -61,7 +61,8 @@ class SignalStream:
         retraining: What says when to train again; the configuration's policy by default.
         on_retrain: Called with the reason when it is time; a trained model that it returns serves the next bar.
             Without it the time is only noted.
-        fast: Whether a compiled step and compiled features may be used where there are any.
+        fast: Whether a compiled step may be used where the adapter has one, and compiled features where
+            ``features.engine`` is ``compiled``.
         logger: Where events are logged.
 
     Raises:
@@ -91,7 +92,7 @@ class SignalStream:
         self._on_retrain = on_retrain
         self._check_every = self.config.monitoring.check_every
         self._is_stamped_at_close = self.config.data_config.bar_stamp == "close"
-        self._rows = LiveRows(first)
+        self._rows = LiveRows(first, fast=fast)
         self._hooked = label_kind(self.config).is_meta or plugins().is_wrapped(
             self.config.framework, "backtester_signal"
         )
