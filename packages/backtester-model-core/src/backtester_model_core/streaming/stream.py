@@ -26,7 +26,7 @@ from backtester_model_core.streaming.answers import Answers, Foreseen
 from backtester_model_core.streaming.incoming import OHLCV, Incoming, read_bar, rows_of
 from backtester_model_core.streaming.memory import SymbolMemory
 from backtester_model_core.streaming.oversight import Oversight
-from backtester_model_core.streaming.rows import LiveRow, LiveRows
+from backtester_model_core.streaming.rows import LiveRows
 from backtester_model_core.streaming.saved import read_state, write_state
 from backtester_model_core.streaming.together import Undecided, decide_together, silenced
 
@@ -126,7 +126,8 @@ class SignalStream:
             memory = self._new_symbol(incoming)
         if incoming.at <= memory.at:
             return self._ignored(memory, incoming)
-        return self._decided(self._take(memory, incoming))
+        answers, foreseen = self._take(memory, incoming)
+        return self._decided(memory, incoming, answers, foreseen)
 
     def update_panel(self, bars: Iterable[Mapping[str, Any]]) -> list[ModelSignal]:
         """Take the next bars of several symbols, all of one time, and return their signals in the same order.
@@ -148,7 +149,7 @@ class SignalStream:
             if incoming.at <= memory.at:
                 signals[place] = self._ignored(memory, incoming)
             else:
-                taken[place] = self._take(memory, incoming)
+                taken[place] = Undecided(memory, incoming, *self._take(memory, incoming))
         if taken:
             signals |= dict(zip(taken, self._decided_together(list(taken.values())), strict=True))
         return [signals[place] for place in range(len(given))]
@@ -276,7 +277,7 @@ class SignalStream:
             "rows": self._rows.snapshot(),
             "symbols": {symbol: memory.snapshot() for symbol, memory in self._symbols.items()},
             "oversight": self._oversight.snapshot(),
-            "clock": [self._now, self._n_times, self._shortest, self._fitted_at],
+            "clock": [self._now, self._n_times, self._shortest, self._long_gap, self._fitted_at],
         }
 
     def save(self, folder: str | Path) -> None:
@@ -337,7 +338,7 @@ class SignalStream:
             self._symbols[symbol] = self._rows.blank_memory()
             self._symbols[symbol].restore(state)
         self._oversight.restore(snapshot["oversight"], self._rows.columns)
-        self._now, self._n_times, self._shortest, self._fitted_at = snapshot["clock"]
+        self._now, self._n_times, self._shortest, self._long_gap, self._fitted_at = snapshot["clock"]
         self._open_or_shut()
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -361,7 +362,7 @@ class SignalStream:
         self._rows.forget()
         self._now = -(2**63)
         self._n_times = 0
-        self._shortest = 2**62
+        self._shortest = self._long_gap = 2**62
         self._open_or_shut()
 
     def _open_or_shut(self) -> None:
@@ -381,18 +382,19 @@ class SignalStream:
         memory = self._symbols[incoming.symbol] = self._rows.blank_memory()
         return memory
 
-    def _row_of(self, memory: SymbolMemory, incoming: Incoming) -> LiveRow:
+    def _row_of(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Any, float]:
         """Take a bar that comes next, and return the row that there is to ask about."""
         before = memory.at
         if incoming.at > self._now:
             self._begin_time(incoming.at)
         row = self._rows.take(memory, incoming)
-        if memory.n_bars > 1:
-            self._note_gap(before, incoming)
+        if incoming.at - before > self._long_gap and memory.n_bars > 1:
+            message = f"no bar between {pd.Timestamp(before)} and {incoming.stamp}"
+            self._note(EventKind.BARS_MISSING, message, incoming.symbol)
         self._oversight.saw(incoming)
         return row
 
-    def _take(self, memory: SymbolMemory, incoming: Incoming) -> Undecided:
+    def _take(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Answers | None, Foreseen]:
         """Take a bar that comes next, and foresee."""
         asked, scale = self._row_of(memory, incoming)
         answers = self._answers.get(incoming.symbol) or self._answers.get("")
@@ -412,19 +414,23 @@ class SignalStream:
                 seconds,
                 incoming.symbol,
             )
-        return Undecided(memory, incoming, answers, foreseen)
+        return answers, foreseen
 
-    def _decided(self, undecided: Undecided) -> ModelSignal:
+    def _decided(
+        self, memory: SymbolMemory, incoming: Incoming, answers: Answers | None, foreseen: Foreseen
+    ) -> ModelSignal:
         """Decide on one symbol by itself."""
-        memory, incoming, answers, (expected, probability, scale) = undecided
         if answers is None or self._hooked:
-            return self._decided_together([undecided])[0]
+            return self._decided_together([Undecided(memory, incoming, answers, foreseen)])[0]
+        expected, probability, scale = foreseen
         decision = answers.policy.decide(expected, probability, scale, held=memory.held)
         stamp = incoming.stamp if self._is_stamped_at_close else incoming.stamp + self._spacing
         signal = ModelSignal(stamp, incoming.symbol, *decision)
         if self._oversight.is_stale:
             signal = silenced(signal)
-        memory.held, memory.signal = signal.signal.side, signal
+        weight = signal.target_weight
+        memory.held = 1 if weight > 0 else -1 if weight < 0 else 0
+        memory.signal = signal
         return signal
 
     def _decided_together(self, undecided: Sequence[Undecided]) -> list[ModelSignal]:
@@ -449,8 +455,9 @@ class SignalStream:
     def _begin_time(self, at: int) -> None:
         """Count a new time, and now and then look at what was known by the one before."""
         before, self._now = self._now, at
-        if self._n_times:
-            self._shortest = min(self._shortest, at - before)
+        if self._n_times and at - before < self._shortest:
+            self._shortest = at - before
+            self._long_gap = max(MISSING_SPACINGS * self._shortest, MISSING_DAYS * NANOSECONDS_A_DAY)
         self._n_times += 1
         if self._n_times % self._check_every == 0:
             self._look(before + self._offset)
@@ -490,14 +497,8 @@ class SignalStream:
         self._note(EventKind.BAR_IGNORED, message, incoming.symbol)
         if memory.signal is None:  # only warmed up
             answers = self._answers.get(incoming.symbol) or self._answers.get("")
-            return self._decided(Undecided(memory, incoming, answers, NOTHING))
+            return self._decided(memory, incoming, answers, NOTHING)
         return memory.signal
-
-    def _note_gap(self, before: int, incoming: Incoming) -> None:
-        gap = incoming.at - before
-        if gap > MISSING_SPACINGS * self._shortest and gap > MISSING_DAYS * NANOSECONDS_A_DAY:
-            message = f"no bar between {pd.Timestamp(before)} and {incoming.stamp}"
-            self._note(EventKind.BARS_MISSING, message, incoming.symbol)
 
     def _note(
         self, kind: EventKind, message: str, symbol: str = "", figures: Mapping[str, float] | None = None
