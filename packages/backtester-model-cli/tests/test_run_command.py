@@ -458,3 +458,28 @@ def test_windows_in_two_processes_give_the_same_files(invoke, write_config, bars
         assert done.exit_code == 0, done.stderr
 
     assert files_of(one) == files_of(two)
+
+
+def test_a_second_model_decides_whether_to_act_on_the_first(invoke, write_config, tmp_path) -> None:
+    random_bars(500, momentum=0.3).to_csv(tmp_path / "bars.csv")
+    first = write_config(thresholds={"entry": "quantile", "quantile": 0.5}, gate={"mode": "off"})
+    second = tmp_path / "second.json"
+    second.write_text(
+        json.dumps(
+            {
+                **json.loads(first.read_text()),
+                "label": {"kind": "meta", "side_column": "side"},
+                "validation": {"train_size": 240, "test_size": 60},
+            }
+        )
+    )
+    asked = ("run", first, "--meta", second, "--bars", tmp_path / "bars.csv", "--out", tmp_path / "run")
+
+    done, as_json = invoke(*asked, "--quiet"), invoke(*asked, "--json")
+
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.count("Written to") == 2
+    assert {path.name for path in (tmp_path / "run" / "meta").iterdir()} >= RESULT_FILES
+    assert json.loads(as_json.stdout)["files"]["signals.csv"] == str(
+        tmp_path / "run" / "meta" / "signals.csv"
+    )

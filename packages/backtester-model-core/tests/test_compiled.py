@@ -35,19 +35,33 @@ def countdown(n: float) -> float:
 def test_what_a_function_names_is_written_before_it() -> None:
     written = write_functions([total_of])
 
-    assert list(written) == ["FACTOR", "scaled", "math", "total_of"]
-    assert written["FACTOR"] == "FACTOR = 2.0"
+    assert [part.splitlines()[-1].strip() for part in written.parts] == [
+        "FACTOR = 2.0",
+        "return FACTOR * x",
+        "import math as math",
+        "return scaled(total) + math.sqrt(x)",
+    ]
 
 
 def test_a_function_that_calls_itself_is_written_once() -> None:
-    assert list(write_functions([countdown, countdown])) == ["countdown"]
+    written = write_functions([countdown, countdown])
+
+    assert written.names == ("countdown", "countdown")
+    assert len(written.parts) == 1
 
 
-def test_a_name_that_means_two_things_is_refused() -> None:
+def test_a_name_that_means_two_things_becomes_two_names() -> None:
     other = FunctionType(scaled.__code__, {"FACTOR": 3.0}, "scaled")
 
-    with pytest.raises(ValueError, match="'FACTOR' is also the name of something else"):
-        write_functions([scaled, other])
+    written = write_functions([scaled, other])
+
+    scope = {"njit": lambda **_: lambda function: function}
+    exec("\n".join(written.parts), scope)
+    assert [scope[name](5.0) for name in written.names] == [10.0, 15.0]  # type: ignore[operator]
+
+
+def test_a_name_that_is_reserved_is_not_taken() -> None:
+    assert write_functions([scaled], reserved=["scaled"]).names == ("scaled_2",)
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv(cache.CACHE_DIRECTORY, str(tmp_path_factory.mktemp("kernels")))
         cache.cache_directory.cache_clear()
         kernels.load_loop.cache_clear()
+        cache.load_kernel.cache_clear()
         yield cache.cache_directory()
     cache.cache_directory.cache_clear()
 
@@ -174,6 +175,7 @@ def test_no_symbols_have_no_rows() -> None:
 
 def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels.load_loop.cache_clear()
+    cache.load_kernel.cache_clear()
     monkeypatch.setitem(sys.modules, "numba.core.errors", None)
 
 
@@ -356,10 +358,12 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Let the cache directory be chosen again, during and after the test."""
     cache.cache_directory.cache_clear()
     kernels.load_loop.cache_clear()
+    cache.load_kernel.cache_clear()
     with monkeypatch.context() as patch:
         yield patch
     cache.cache_directory.cache_clear()
     kernels.load_loop.cache_clear()
+    cache.load_kernel.cache_clear()
 
 
 def test_the_cache_is_in_the_users_own_directory(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -403,6 +407,7 @@ def test_a_damaged_kernel_is_written_again(fresh: pytest.MonkeyPatch, tmp_path: 
     file.write_text("half a te")
 
     kernels.load_loop.cache_clear()
+    cache.load_kernel.cache_clear()
     kernels.load_loop(OPERATORS["exp"])
 
     assert file.read_text() == whole

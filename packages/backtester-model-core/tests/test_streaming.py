@@ -20,10 +20,12 @@ from backtester_model_core.exceptions import (
 )
 from backtester_model_core.factory import create_model
 from backtester_model_core.hookspecs import hookimpl
+from backtester_model_core.retraining import retraining_policy
 from backtester_model_core.signals import Reason
 from backtester_model_core.streaming import SignalStream
 from backtester_model_core.streaming.incoming import rows_of
 from backtester_model_core.testing import random_bars, random_panel
+from backtester_model_core.walkforward import walk_forward
 
 BARS = random_bars(300, seed=3, momentum=0.3)
 
@@ -42,6 +44,14 @@ def trained(config, bars, **changes):
 
 def trained_to(model):
     return np.datetime64(model.report.trained_to.removesuffix("Z"))
+
+
+def state_of(stream):
+    """Return a stream's state without the time that predictions took, which is never the same."""
+    state = stream.snapshot()
+    if state["oversight"]["monitor"] is not None:
+        del state["oversight"]["monitor"]["latency"]
+    return json.dumps(state)
 
 
 def live(stream, bars=BARS):
@@ -162,8 +172,8 @@ def test_a_bar_that_comes_again_changes_nothing(model):
         first = twice.update(bar)
         assert twice.update(bar) == first
 
-    assert twice.snapshot() == once.snapshot()
-    assert len(twice.events) == len(rows)
+    assert state_of(twice) == state_of(once)
+    assert [event.kind.value for event in twice.events].count("bar_ignored") == len(rows)
 
 
 def test_a_bar_that_comes_again_with_other_values_is_noted(model):
@@ -192,7 +202,7 @@ def test_missing_bars_are_noted_and_not_filled_in(model):
 
     signals = live(stream, bars)
 
-    assert [event.kind.value for event in stream.events] == ["bars_missing"]
+    assert [event.kind.value for event in stream.events].count("bars_missing") == 1
     np.testing.assert_allclose([signal.score for signal in signals], batch["score"], rtol=0, atol=1e-9)
 
 
@@ -320,8 +330,10 @@ def test_a_forecast_that_is_not_finite_is_an_error(linear_config, own_plugins):
 # -- the gate -----------------------------------------------------------------------------------------------------
 
 
-def gated(config, mode):
-    return config.model_copy(update={"gate": config.gate.model_copy(update={"mode": mode})})
+def gated(config, mode, *, check_every=20, **changes):
+    gate = config.gate.model_copy(update={"mode": mode})
+    monitoring = config.monitoring.model_copy(update={"check_every": check_every})
+    return config.model_copy(update={"gate": gate, "monitoring": monitoring, **changes})
 
 
 def test_noise_is_blocked_until_evidence_shows_skill(linear_config):
@@ -337,7 +349,7 @@ def test_noise_is_blocked_until_evidence_shows_skill(linear_config):
 
 def test_a_true_edge_opens_the_gate_and_says_when(linear_config):
     bars = random_bars(1_500, seed=3, momentum=0.4)
-    stream = SignalStream(trained(gated(linear_config, "block"), bars), settle_every=10)
+    stream = SignalStream(trained(gated(linear_config, "block", check_every=10), bars))
 
     signals = live(stream, bars)
 
@@ -355,19 +367,21 @@ def test_a_gate_that_does_not_block_lets_signals_through(linear_config, mode):
 
 
 def test_a_backtests_evidence_may_be_brought_along(linear_config):
-    shown = SkillEvidence(1)
-    shown._capital = [[100.0] * 4]
+    bars = random_bars(1_500, seed=3, momentum=0.4)
+    config = gated(linear_config, "block")
+    shown = walk_forward(config, bars).predictions
 
-    stream = SignalStream(trained(gated(linear_config, "block"), BARS), evidence=shown)
+    stream = SignalStream(trained(config, bars), history=shown)
 
     assert stream.may_trade
+    assert stream.evidence.n == shown.dropna(subset=["expected", "outcome", "label_end"]).shape[0]
 
 
 def test_live_evidence_is_that_of_the_labels(linear_config):
-    model = trained(gated(linear_config, "block"), BARS)
+    model = trained(gated(linear_config, "block", check_every=1), BARS)
     dataset = model.prepare(BARS)
     forecast = model.predict_dataset(dataset).expected
-    stream = SignalStream(model, settle_every=1)
+    stream = SignalStream(model)
     live(stream)
 
     known = (dataset.usable_from <= dataset.known_at[-2]) & (dataset.known_at >= trained_to(model))
@@ -385,9 +399,9 @@ def test_live_evidence_is_that_of_the_labels(linear_config):
 
 def test_no_outcome_counts_before_its_label_is_known(linear_config):
     """Planted: with the label's end ignored the evidence would be a bar ahead."""
-    model = trained(gated(linear_config, "block"), BARS)
+    model = trained(gated(linear_config, "block", check_every=1), BARS)
     label_end = model.prepare(BARS).label_end
-    stream = SignalStream(model, settle_every=1)
+    stream = SignalStream(model)
 
     for place, bar in enumerate(rows_of(BARS)):
         stream.update(bar)
@@ -397,8 +411,8 @@ def test_no_outcome_counts_before_its_label_is_known(linear_config):
 
 def test_bars_that_the_model_learned_from_are_no_evidence(linear_config):
     """Planted: a model streamed over its own training bars would show skill that it does not have."""
-    model = trained(gated(linear_config, "block"), BARS)
-    fed, warmed = SignalStream(model, settle_every=1), SignalStream(model, settle_every=1)
+    model = trained(gated(linear_config, "block", check_every=1), BARS)
+    fed, warmed = SignalStream(model), SignalStream(model)
     live(fed, BARS.loc[: trained_to(model)].iloc[:-1])
     warmed.warm_up(BARS)
 
@@ -408,12 +422,105 @@ def test_bars_that_the_model_learned_from_are_no_evidence(linear_config):
 def test_memory_does_not_grow_with_history(linear_config):
     model = trained(gated(linear_config, "block"), BARS)
     stream = SignalStream(model)
-    live(stream, random_bars(400, seed=1))
+    live(stream, random_bars(1_300, seed=1))
     before = len(json.dumps(stream.snapshot()))
 
-    live(stream, random_bars(400, seed=1, start="2020-01-01"))
+    live(stream, random_bars(1_300, seed=1, start="2021-01-01"))
 
     assert len(json.dumps(stream.snapshot())) < 1.1 * before
+
+
+# -- watched and trained again --------------------------------------------------------------------------------------
+
+
+def wild(n_calm=400, n_wild=200):
+    """Return bars whose moves become three times as large."""
+    calm = random_bars(n_calm, seed=1)
+    start = str((calm.index[-1] + pd.offsets.BDay(1)).date())
+    rough = random_bars(n_wild, seed=2, start=start)
+    prices = ["open", "high", "low", "close"]
+    rough[prices] = calm["close"].iloc[-1] * (rough[prices] / rough["open"].iloc[0]) ** 3
+    return pd.concat([calm, rough])
+
+
+def test_drift_is_said_on_the_stream(linear_config):
+    bars = wild()
+    model = create_model(gated(linear_config, "off"))
+    model.train_dataset(model.prepare(bars.iloc[:300]))
+    stream = SignalStream(model)
+    stream.warm_up(bars.iloc[:300])
+
+    live(stream, bars.iloc[300:])
+
+    (first, *_) = (event for event in stream.events if event.kind == "feature_drift")
+    assert first.at > np.datetime64(bars.index[400])
+    assert stream.monitor.drifted
+
+
+def test_monitoring_that_is_off_leaves_nothing_behind(linear_config):
+    stream = SignalStream(trained(gated(linear_config, "off", enable_monitoring=False), wild()))
+
+    live(stream, wild())
+
+    assert stream.monitor is None
+    assert stream.events == []
+
+
+def test_a_schedule_asks_for_a_training_and_its_model_takes_over(linear_config):
+    reasons = []
+    other = trained(linear_config, random_bars(300, seed=9))
+
+    def retrain(trigger):
+        reasons.append(trigger.reason)
+        return other if len(reasons) == 1 else None
+
+    stream = SignalStream(trained(gated(linear_config, "off"), BARS), on_retrain=retrain)
+
+    live(stream)
+
+    assert "the last training was" in reasons[0]
+    trainings = ("retrain_triggered", "model_replaced")
+    kinds = [event.kind.value for event in stream.events if event.kind in trainings]
+    assert kinds[:2] == ["retrain_triggered", "model_replaced"]
+
+
+def test_without_anybody_to_train_the_time_is_noted_once(linear_config):
+    stream = SignalStream(trained(gated(linear_config, "off"), BARS))
+
+    live(stream)
+
+    assert [event.kind.value for event in stream.events].count("retrain_suggested") == 1
+
+
+def test_a_policy_of_ones_own_is_asked_with_what_is_known(linear_config):
+    asked = []
+
+    class Listening:
+        def due(self, evidence):
+            asked.append(evidence)
+
+    model = trained(gated(linear_config, "off"), BARS)
+    stream = SignalStream(model, retraining=retraining_policy(model.config, wish=Listening()))
+
+    live(stream)
+
+    assert all(evidence.latest_used <= evidence.now for evidence in asked)
+    assert asked[-1].new_labels > 100
+    assert asked[-1].live.n > 100
+
+
+def test_an_expired_model_is_not_followed(linear_config):
+    retraining = linear_config.retraining.model_copy(update={"expires_after": 30})
+    model = trained(gated(linear_config, "off", retraining=retraining), BARS)
+    stream = SignalStream(model, gate="policy")
+
+    signals = live(stream)
+
+    stale = [signal.timestamp for signal in signals if signal.reason == Reason.STALE_MODEL]
+    fitted = trained_to(model)
+    assert stale[0] == BARS.index[BARS.index > pd.Timestamp(fitted)][30]
+    assert len(stale) == (BARS.index >= stale[0]).sum()
+    assert [event.at for event in stream.events if event.kind == "expired"] == [np.datetime64(stale[0])]
 
 
 # -- state --------------------------------------------------------------------------------------------------------
@@ -431,7 +538,7 @@ def test_a_restored_stream_goes_on_where_it_stopped(linear_config, n_before):
     ahead = [whole.update(bar) for bar in rows][n_before:]
 
     assert str([after.update(bar) for bar in rows[n_before:]]) == str(ahead)
-    assert json.dumps(after.snapshot()) == json.dumps(whole.snapshot())
+    assert state_of(after) == state_of(whole)
 
 
 def test_a_saved_stream_is_loaded_with_its_model(model, tmp_path):
@@ -534,10 +641,10 @@ def test_a_strategys_name_is_the_models_unless_given(model):
 def test_outcomes_over_the_cross_section_are_those_of_the_labels(linear_config):
     panel = random_panel(3, 120, seed=1, momentum=0.3)
     label = linear_config.label.model_copy(update={"excess_over": "cross_section"})
-    config = gated(linear_config, "block").model_copy(update={"label": label, "model_type": "regression"})
+    config = gated(linear_config, "block", check_every=1, label=label, model_type="regression")
     model = trained(config, panel)
     dataset = model.prepare(panel)
-    stream = SignalStream(model, settle_every=1)
+    stream = SignalStream(model)
     for _, together in panel.groupby(level="timestamp"):
         stream.update_panel(rows_of(together))
 

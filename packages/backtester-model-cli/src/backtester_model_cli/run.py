@@ -36,6 +36,13 @@ def run(
             "command resumes a run that was killed."
         ),
     ],
+    meta: Annotated[
+        Path | None,
+        typer.Option(
+            help="Configuration of a second model, with a meta-label, that decides whether to act on the first one's "
+            "signals. Results are then in the folders primary and meta of OUT."
+        ),
+    ] = None,
     bars: BarsOption = None,
     sample: SampleOption = False,
     symbol: SymbolOption = None,
@@ -63,26 +70,41 @@ def run(
 
         settings = with_bars(load_config(config), bars=bars, symbol=symbol, sample=sample)
         data = DataRetrieval(settings.data_config).get_data()
-        skilled = walk_and_report(settings, data, out=out, n_jobs=n_jobs, as_json=as_json, quiet=quiet)
+        second = None if meta is None else load_config(meta)
+        skilled = walk_and_report(
+            settings, data, meta=second, out=out, n_jobs=n_jobs, as_json=as_json, quiet=quiet
+        )
     if require_skill and not skilled:
         raise typer.Exit(ExitCode.NO_SKILL)
 
 
 def walk_and_report(
-    settings: ModelConfig, bars: pd.DataFrame, *, out: Path, n_jobs: int, as_json: bool, quiet: bool
+    settings: ModelConfig,
+    bars: pd.DataFrame,
+    *,
+    meta: ModelConfig | None = None,
+    out: Path,
+    n_jobs: int,
+    as_json: bool,
+    quiet: bool,
 ) -> bool:
-    """Run one walk-forward, say on stdout what it found, and return whether it showed skill."""
+    """Walk forward, say on stdout what was found, and return whether the model, or the second one, showed skill."""
     from backtester_model_core.bars import bars_notes
     from backtester_model_core.evaluation import SkillOutcome
-    from backtester_model_core.walkforward import walk_forward
+    from backtester_model_core.walkforward import walk_forward, walk_forward_meta
 
     of = "window" if settings.retraining.is_planned else "session"
     with window_progress(quiet=quiet, of=of) as progress:
-        result = walk_forward(settings, bars, out=out, n_jobs=n_jobs, progress=progress)
+        if meta is None:
+            found = {out: walk_forward(settings, bars, out=out, n_jobs=n_jobs, progress=progress)}
+        else:
+            both = walk_forward_meta(settings, meta, bars, out=out, n_jobs=n_jobs, progress=progress)
+            found = {out / "primary": both.primary, out / "meta": both.meta}
     if as_json:
-        write_result_json(out=out)
-    elif quiet:
-        show_verdict(result, out=out)
-    else:
-        show_result(result, notes=bars_notes(bars), out=out)
+        write_result_json(out=list(found)[-1])
+    for folder, result in found.items():
+        if quiet and not as_json:
+            show_verdict(result, out=folder)
+        elif not as_json:
+            show_result(result, notes=bars_notes(bars), out=folder)
     return result.verdict.outcome is SkillOutcome.SKILL

@@ -18,7 +18,12 @@ from backtester_model_core.model import AdapterModel, BaseModel
 from backtester_model_core.signals import ModelSignal, ModelSignalType, SignalPolicy, signal_records
 from backtester_model_core.sources import DataRetrieval
 from backtester_model_core.store import ModelStore
-from backtester_model_core.walkforward import WalkForwardResult, compare_retraining, walk_forward
+from backtester_model_core.walkforward import (
+    WalkForwardResult,
+    compare_retraining,
+    walk_forward,
+    walk_forward_meta,
+)
 
 __all__ = [
     "AdapterModel",
@@ -48,6 +53,7 @@ __all__ = [
     "load_config",
     "signal_records",
     "walk_forward",
+    "walk_forward_meta",
 ]
 
 

@@ -208,7 +208,7 @@ class _Replay:
         policy: Any = policies[""] if is_pooled else policies
         if stream is None:
             stream = SignalStream(models, gate="policy", fast=self._fast)
-        stream.replace_model(models, policy=policy)
+        stream.replace_model(models, policy=policy, fitted_at=walked.windows[place].model_from)
         return stream
 
     def _policies(self, number: int, trained: Mapping[str, BaseModel]) -> dict[str, SignalPolicy]:

@@ -22,7 +22,7 @@ from backtester_model_core.features import feature_set
 from backtester_model_core.features.expansion import expand
 from backtester_model_core.labels import label_kind
 from backtester_model_core.notes import unseen_classes
-from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, RowStep
 from backtester_model_scipy.catalogs import MODELS
 from backtester_model_scipy.config import SciPyModelConfig
 from backtester_model_scipy.models import Fitted, Model, Rows
@@ -111,6 +111,14 @@ class SciPyAdapter(SequenceAdapter[SciPyModel]):
     def training_notes(self, model: SciPyModel) -> tuple[str, ...]:
         """Return how the search went, the estimates, and what could not be done as asked."""
         return model.notes
+
+    def compile_step(self, model: SciPyModel) -> RowStep:
+        """Return the weighted sums of a linear or logistic model, in plain Python.
+
+        Raises:
+            ModelError: When the model is another.
+        """
+        return model.row_step()
 
     def save_model(self, model: SciPyModel) -> ModelFiles:
         """Return what was learned as arrays, and a few facts."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backtester_model_core.artifacts import expect_files, pack_arrays, pack_json, unpack_arrays, unpack_json
-from backtester_model_core.exceptions import ArtifactError, NotTrainedError, PredictionError
+from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError, PredictionError
 from backtester_model_core.probabilities import among_all_classes
-from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_core.row_steps import among_all_classes_step, linear_step
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, RowStep
 from backtester_model_scipy.models import Fitted, Model
 
 ARRAYS = "learned.npz"
@@ -56,6 +57,25 @@ class SciPyModel:
         if self.n_classes is None or self.seen is None:
             return answer
         return among_all_classes(answer, seen=self.seen, n_classes=self.n_classes)
+
+    def row_step(self) -> RowStep:
+        """Return what answers one row as :meth:`forecast` does, where that is a function of weighted sums.
+
+        Raises:
+            ModelError: When it is not.
+        """
+        if self.fitted is None or self.center is None or self.scale is None:
+            raise NotTrainedError.before(self.model.name, "answer")
+        scores = self.model.scores(self.fitted)
+        if scores is None:
+            raise ModelError(
+                f"No fast answer to one row: {self.model.name} is no function of weighted sums. It is asked through "
+                "predict."
+            )
+        step = linear_step(scores.weights / self.scale, scores.intercepts, scores.link, centre=self.center)
+        if self.n_classes is None or self.seen is None:
+            return step
+        return among_all_classes_step(step, seen=self.seen, n_classes=self.n_classes)
 
 
 def pack_model(model: SciPyModel) -> ModelFiles:

@@ -10,7 +10,6 @@ from backtester_model_core.compiled.cache import (
 )
 from backtester_model_core.compiled.function import compile_function
 from backtester_model_core.compiled.source import (
-    CALLED,
     COMPILED,
     HEADER,
     INLINED,
@@ -20,7 +19,6 @@ from backtester_model_core.compiled.source import (
 
 __all__ = [
     "CACHE_DIRECTORY",
-    "CALLED",
     "COMPILED",
     "HEADER",
     "INLINED",

@@ -46,6 +46,7 @@ def check_numba(what: str) -> None:
         raise MissingExtraError.needs(what, "fast") from error
 
 
+@functools.cache
 def load_kernel(name: str, source: str) -> Kernel:
     """Return the ``kernel`` of a module of that text, compiled, from the cache directory when it is there.
 

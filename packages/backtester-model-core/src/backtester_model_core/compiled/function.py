@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import FunctionType
 
 from backtester_model_core.compiled.cache import Kernel, check_numba, load_kernel
-from backtester_model_core.compiled.source import COMPILED, HEADER, INLINED, join_source, write_functions
+from backtester_model_core.compiled.source import COMPILED, HEADER, join_source, write_functions
 
 
 def compile_function(function: FunctionType, signature: str) -> Kernel:
@@ -20,11 +20,11 @@ def compile_function(function: FunctionType, signature: str) -> Kernel:
         ValueError: When the function cannot be written out.
     """
     check_numba(f"Compiling {function.__name__}")
-    written = write_functions([function], options=INLINED)
+    written = write_functions([function])
     arguments = ", ".join(function.__code__.co_varnames[: function.__code__.co_argcount])
     kernel = [
         f'@njit("{signature}", cache=True, {COMPILED})',
         f"def kernel({arguments}):",
-        f"    return {function.__name__}({arguments})",
+        f"    return {written.names[0]}({arguments})",
     ]
-    return load_kernel(function.__name__, join_source(HEADER, *written.values(), "\n".join(kernel)))
+    return load_kernel(function.__name__, join_source(HEADER, *written.parts, "\n".join(kernel)))

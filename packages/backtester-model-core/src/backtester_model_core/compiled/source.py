@@ -10,9 +10,11 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import itertools
 import math
 import textwrap
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -35,30 +37,43 @@ COMPILED = 'error_model="numpy", no_cfunc_wrapper=True'
 """How numba is to divide: as the processor does, without a test for zero that the steps make themselves. And that it
 need not compile a way to call it from C."""
 
-CALLED = f"{COMPILED}, no_cpython_wrapper=True"
-"""The same for what a kernel calls: it is not called from Python."""
+INLINED = f"{COMPILED}, forceinline=True, no_cpython_wrapper=True"
+"""The same for what a kernel calls: it becomes a part of the kernel, and is not called from Python either."""
 
-INLINED = f"{CALLED}, forceinline=True"
-"""The same for what becomes a part of a kernel's loop."""
+HEADER_NAMES = ("carray", "floats_at", "intrinsic", "kernel", "njit", "types")
 
 
-def write_functions(functions: Iterable[Any], *, options: str = CALLED) -> dict[str, str]:
+@dataclass(frozen=True)
+class Written:
+    """Functions as text.
+
+    Attributes:
+        parts: The texts of the functions and of what they name, each after those it needs.
+        names: What the text calls each of the functions.
+    """
+
+    parts: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def write_functions(
+    functions: Iterable[Any], *, options: str = INLINED, reserved: Iterable[str] = ()
+) -> Written:
     """Write out functions after the functions, numbers and modules that they name.
 
-    Args:
-        functions: Plain functions; each name means the same in all of them.
-        options: How numba is to compile each.
+    A name that means different things in different modules gets a number where it is met again.
 
-    Returns:
-        The text of everything by its name, in an order in which a text comes after those it needs.
+    Args:
+        functions: Plain functions.
+        options: How numba is to compile each.
+        reserved: Names that the text around them uses for something else.
 
     Raises:
         ValueError: When one cannot be written out; the message says which, and why.
     """
-    writer = _Writer(options)
-    for function in functions:
-        writer.add_function(function)
-    return writer.written
+    writer = _Writer(options, {*HEADER_NAMES, *reserved})
+    names = tuple(writer.add_function(function) for function in functions)
+    return Written(tuple(writer.parts), names)
 
 
 def join_source(*parts: str) -> str:
@@ -67,43 +82,55 @@ def join_source(*parts: str) -> str:
 
 
 class _Writer:
-    """Texts by name, each after those it needs."""
+    """Texts, each after those it needs, and what each thing is called in them."""
 
-    def __init__(self, options: str) -> None:
-        self.written: dict[str, str] = {}
+    def __init__(self, options: str, taken: set[str]) -> None:
+        self.parts: list[str] = []
         self._options = options
-        self._functions: set[FunctionType] = set()
+        self._taken = taken
+        self._names: dict[Any, str] = {}
 
-    def add_function(self, function: Any) -> None:
-        """Write out a function after the functions, numbers and modules that it names."""
+    def add_function(self, function: Any) -> str:
+        """Write out a function after what it names, and return what it is called."""
         definition = _definition(function)
-        if function in self._functions:  # also one that calls itself
-            return
-        self._functions.add(function)
-        local = set(function.__code__.co_varnames)
-        scope = function.__globals__
+        if function in self._names:  # also one that calls itself
+            return self._names[function]
+        name = self._names[function] = self._free(definition.name)
+        local, scope = set(function.__code__.co_varnames), function.__globals__
         for node in ast.walk(definition):
             if isinstance(node, ast.Name) and node.id not in local and node.id in scope:
-                self._add_value(function, node.id, scope[node.id])
-        self._put(function, definition.name, f"@njit({self._options})\n{ast.unparse(definition)}")
+                node.id = self._add_value(function, node.id, scope[node.id])
+        definition.name = name
+        self.parts.append(f"@njit({self._options})\n{ast.unparse(definition)}")
+        return name
 
-    def _add_value(self, function: FunctionType, name: str, value: Any) -> None:
+    def _add_value(self, function: FunctionType, name: str, value: Any) -> str:
         if isinstance(value, FunctionType):
-            self.add_function(value)
-            if value.__name__ != name:
-                self._put(function, name, f"{name} = {value.__name__}")
-        elif isinstance(value, ModuleType):
-            self._put(function, name, f"import {value.__name__} as {name}")
-        elif isinstance(value, float) and not math.isfinite(value):
-            self._put(function, name, f'{name} = float("{value}")')
-        elif isinstance(value, (bool, int, float)):
-            self._put(function, name, f"{name} = {value!r}")
-        elif getattr(builtins, name, None) is not value:
-            raise _cannot(function, f"it uses {name!r}, which is no number, module or plain function")
+            return self.add_function(value)
+        if isinstance(value, ModuleType):
+            return self._add_text(name, f"import {value.__name__} as {{}}")
+        if isinstance(value, float) and not math.isfinite(value):
+            return self._add_text(name, f'{{}} = float("{value}")')
+        if isinstance(value, (bool, int, float)):
+            return self._add_text(name, f"{{}} = {value!r}")
+        if getattr(builtins, name, None) is value:
+            return name
+        raise _cannot(function, f"it uses {name!r}, which is no number, module or plain function")
 
-    def _put(self, function: FunctionType, name: str, text: str) -> None:
-        if self.written.setdefault(name, text) != text:
-            raise _cannot(function, f"{name!r} is also the name of something else that is compiled with it")
+    def _add_text(self, name: str, text: str) -> str:
+        """Write what a name stands for, unless that very text is there; return what it is called."""
+        key = (name, text)
+        if key not in self._names:
+            self._names[key] = self._free(name)
+            self.parts.append(text.format(self._names[key]))
+        return self._names[key]
+
+    def _free(self, name: str) -> str:
+        """Take a name that nothing else has."""
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        free = next(one for one in names if one not in self._taken)
+        self._taken.add(free)
+        return free
 
 
 def _definition(function: Any) -> ast.FunctionDef:

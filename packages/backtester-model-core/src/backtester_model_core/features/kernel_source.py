@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backtester_model_core.compiled import COMPILED, HEADER, INLINED, join_source, write_functions
+from backtester_model_core.compiled import COMPILED, HEADER, join_source, write_functions
 from backtester_model_core.exceptions import ExpressionError
 from backtester_model_core.features.definition import Operator
 
@@ -19,7 +19,7 @@ def kernel_source(operator: Operator) -> str:
     """
     step = operator.step
     try:
-        written = write_functions([step], options=INLINED)
+        written = write_functions([step])
     except ValueError as error:
         raise ExpressionError(
             f"The step {error}. Give its operator compiled=False to run it as it is."
@@ -36,12 +36,12 @@ def kernel_source(operator: Operator) -> str:
         f'@njit("void({", ".join(types)})", cache=True, nogil=True, {COMPILED})',
         f"def kernel({', '.join([*states, *inputs, 'out', *parameters])}):",
         "    for row in range(out.shape[0]):",
-        f"        out[row] = {step.__name__}({', '.join(arguments)})",
+        f"        out[row] = {written.names[0]}({', '.join(arguments)})",
     ]
     if remembers:
         loop.insert(2, "    first, size = states.ctypes.data, states.shape[1]")
         loop.insert(4, "        state = carray(floats_at(first + 8 * size * symbols[row]), size)")
-    return join_source(HEADER, *written.values(), "\n".join(loop))
+    return join_source(HEADER, *written.parts, "\n".join(loop))
 
 
 WRITER_SOURCE = f'''"""Generated; made again when it is missing."""

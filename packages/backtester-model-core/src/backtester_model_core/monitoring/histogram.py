@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 
 from backtester_model_core.typing import BoolArray, FloatArray, IntArray
 
-N_BINS = 40
+N_BINS = 20
 """Bins of equal share in the training rows; a multiple of the ten that the stability index asks for."""
 
 FEW_ROWS = 100
@@ -35,20 +36,20 @@ class Bins:
         """Part (n, p) values into bins of equal share; a feature that is never known gets edges of zero."""
         ordered = np.sort(np.where(np.isfinite(values), values, np.nan), axis=0)  # the unknown come last
         n_known = np.isfinite(ordered).sum(axis=0)
-        places = (np.arange(1, N_BINS)[:, None] * n_known) // N_BINS
+        places = -(-(np.arange(1, N_BINS)[:, None] * n_known) // N_BINS) - 1
         highest = np.maximum(n_known - 1, 0)[None, :]
-        picked = (np.minimum(places, highest), np.zeros_like(highest), highest)
+        picked = (np.clip(places, 0, highest), np.zeros_like(highest), highest)
         edges, low, high = (
             np.where(n_known > 0, np.take_along_axis(ordered, each, axis=0), 0.0) for each in picked
         )
         return cls(edges, low[0], high[0])
 
-    @property
+    @cached_property
     def varies(self) -> BoolArray:
         """(p,) whether the bins can tell values apart."""
         return np.asarray(self.edges[0] < self.edges[-1])
 
-    @property
+    @cached_property
     def width(self) -> FloatArray:
         """(p,) interquartile range, or the range between the outer edges where the middle half is one value."""
         quarter = N_BINS // 4
@@ -103,23 +104,23 @@ class Histogram:
     counts: FloatArray
     beyond: FloatArray
 
-    @property
+    @cached_property
     def n(self) -> FloatArray:
         """(..., p) known values."""
         return np.asarray(self.counts.sum(axis=-2))
 
-    @property
+    @cached_property
     def shares(self) -> FloatArray:
         """(..., K, p) share of the known values in each bin; NaN where none is known."""
         with np.errstate(invalid="ignore"):
             return np.asarray(self.counts / self.n[..., None, :])
 
-    @property
+    @cached_property
     def cumulative(self) -> FloatArray:
         """(..., K - 1, p) share of the known values up to and including each edge."""
         return np.asarray(self.shares.cumsum(axis=-2)[..., :-1, :])
 
-    @property
+    @cached_property
     def mean_beyond(self) -> FloatArray:
         """(..., 2, p) mean distance beyond the outer edges, over all known values."""
         with np.errstate(invalid="ignore"):

@@ -67,7 +67,10 @@ class Monitor:
         self._n_learned = 0
         self._errors: list[float] = []
         self._detector = DETECTORS[self._settings.detector]()
-        self._rows = np.empty((64, len(reference.columns) + 1))
+        self._rows = np.empty((0, len(reference.columns) + 1))
+        self._queued: list[
+            list[float]
+        ] = []  # rows that came one by one: a list is filled faster than an array
         self._symbols: list[str] = []
         self._starts: list[int] = []
         self._now: np.datetime64 | None = None
@@ -92,7 +95,7 @@ class Monitor:
         at: np.datetime64,
         values: FloatArray | Sequence[float],
         expected: float,
-        seconds: float,
+        seconds: float | None,
         symbol: str = "",
     ) -> None:
         """Take one row of features, what was foreseen from it, and how long that took; rows in order of time.
@@ -101,7 +104,7 @@ class Monitor:
             at: Instant at which the row is known.
             values: (p,) features in the model's order; NaN where unknown.
             expected: What was foreseen; NaN where nothing was.
-            seconds: Time that the prediction took.
+            seconds: Time that the prediction took; ``None`` where nothing was asked.
             symbol: The row's symbol.
 
         Raises:
@@ -111,13 +114,10 @@ class Monitor:
             self._begin(at)
             self._starts.append(len(self._symbols))
             self._now = at
-        row = len(self._symbols)
-        if row == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-        self._rows[row, :-1] = values
-        self._rows[row, -1] = expected
+        self._queued.append([*values, expected])
         self._symbols.append(symbol)
-        self._latency.add(seconds)
+        if seconds is not None:
+            self._latency.add(seconds)
 
     def saw_rows(
         self,
@@ -155,7 +155,8 @@ class Monitor:
             rows, n_held = slice(starts[first], starts[last]), len(self._symbols)
             self._starts += [start - rows.start + n_held for start in starts[first:last]]
             added = np.column_stack([values[rows], expected[rows]])
-            self._rows = np.concatenate([self._rows[:n_held], added])
+            self._gather()
+            self._rows = np.concatenate([self._rows, added])
             self._symbols += names[rows]
             self._now = at[rows.stop - 1]
             if self.close() and after_look is not None:
@@ -209,14 +210,14 @@ class Monitor:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain data: text, numbers, lists and tables of these."""
-        n = len(self._symbols)
+        self._gather()
         return {
             "format": STATE_FORMAT,
             "settings": self._settings.model_dump(mode="json"),
             "columns": list(self._watch.reference.columns),
             "now": None if self._now is None else int(self._now.astype("datetime64[ns]").astype(np.int64)),
             "window": self._window,
-            "rows": plain_numbers(self._rows[:n]),
+            "rows": plain_numbers(self._rows),
             "symbols": list(self._symbols),
             "starts": list(self._starts),
             "watch": self._watch.snapshot(),
@@ -251,8 +252,7 @@ class Monitor:
             raise _refused(f"it is damaged ({type(error).__name__}: {error})") from error
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        rows = numbers_of(state["rows"], n_columns=self._rows.shape[1])
-        self._rows = np.concatenate([rows, np.empty((64, rows.shape[1]))])
+        self._rows, self._queued = numbers_of(state["rows"], n_columns=self._rows.shape[1]), []
         self._symbols, self._starts = list(state["symbols"]), list(state["starts"])
         self._now = None if state["now"] is None else np.datetime64(int(state["now"]), "ns")
         self._window = state["window"]
@@ -277,8 +277,8 @@ class Monitor:
         self.close()
 
     def _look(self, at: np.datetime64) -> None:
-        n = len(self._symbols)
-        rows = self._rows[:n]
+        self._gather()
+        rows, n = self._rows, len(self._rows)
         rows[~np.isfinite(rows)] = np.nan
         values = rows[:, :-1].copy()
         time = np.repeat(np.arange(len(self._starts)), np.diff([*self._starts, n]))
@@ -286,8 +286,15 @@ class Monitor:
         self._say_drift(at, EventKind.FEATURE_DRIFT, self._watch.look(values))
         self._say_drift(at, EventKind.PREDICTION_DRIFT, self._foreseen.look(time, rows[:, -1].copy()))
         self._look_at_latency(at)
+        self._rows = np.empty((0, rows.shape[1]))
         self._symbols.clear()
         self._starts.clear()
+
+    def _gather(self) -> None:
+        """Put the rows that came one by one behind the others."""
+        if self._queued:
+            self._rows = np.concatenate([self._rows, np.array(self._queued, dtype=np.float64)])
+            self._queued = []
 
     def _look_at_quality(self, at: np.datetime64, values: FloatArray) -> None:
         reference, settings = self._watch.reference, self._settings

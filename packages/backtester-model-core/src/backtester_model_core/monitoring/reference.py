@@ -14,10 +14,10 @@ from backtester_model_core.monitoring.drift import MEASURES, FeatureMeasure, Joi
 from backtester_model_core.monitoring.histogram import N_BINS, Bins, Histogram
 from backtester_model_core.typing import FloatArray, IntArray, TimeArray
 
-MAX_ROWS = 10_000
+MAX_ROWS = 5_000
 """Training rows that a reference is made of, evenly spread in time."""
 
-MAX_SAMPLE = 500
+MAX_SAMPLE = 1_000
 """Training rows that are kept, evenly spread in time, for measures that want rows."""
 
 MIN_WINDOWS = 5
@@ -55,9 +55,18 @@ class TrainingRows:
     known_at: TimeArray
 
     @classmethod
-    def of(cls, columns: tuple[str, ...], values: FloatArray, known_at: TimeArray) -> Self:
-        """Copy rows, thinned evenly where they are many."""
-        chosen = evenly_spread(len(values), at_most=MAX_ROWS)
+    def of(
+        cls,
+        columns: tuple[str, ...],
+        values: FloatArray,
+        known_at: TimeArray,
+        *,
+        rows: IntArray | None = None,
+    ) -> Self:
+        """Copy rows, all or the given positions, thinned evenly where they are many."""
+        chosen = evenly_spread(len(values if rows is None else rows), at_most=MAX_ROWS)
+        if rows is not None:
+            chosen = rows[chosen]
         return cls(columns, values[chosen].copy(), known_at[chosen].copy())
 
 
@@ -247,7 +256,7 @@ def _joint_distances(measure: JointMeasure, sample: FloatArray, share: float) ->
 
 
 def _ties(values: FloatArray) -> FloatArray:
-    """Return (p,) the share of values, of at most 500, that equal another one."""
+    """Return (p,) the share of values, of at most 1,000, that equal another one."""
     some = np.sort(values[evenly_spread(len(values), at_most=MAX_SAMPLE)], axis=0)
     return (
         np.asarray((np.diff(some, axis=0) == 0).mean(axis=0)) if len(some) > 1 else np.zeros(values.shape[1])

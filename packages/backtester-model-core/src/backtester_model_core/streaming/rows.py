@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan, sqrt
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, Literal
 
 from backtester_model_core.exceptions import ModelError
 from backtester_model_core.features import FeatureStream, resolve_features, return_volatility
@@ -13,18 +14,7 @@ from backtester_model_core.streaming.incoming import OHLCV, Incoming
 from backtester_model_core.streaming.memory import RowWindow, SymbolMemory
 
 SCALE = "__scale__"
-
-
-class LiveRow(NamedTuple):
-    """What there is to ask about after a bar.
-
-    Attributes:
-        asked: A list of p features, or the window of rows that the model looks back on; ``None`` in warm-up.
-        scale: Volatility of the forward return as known at the bar; NaN where unknown.
-    """
-
-    asked: Any
-    scale: float
+_five = itemgetter(*OHLCV)
 
 
 class LiveRows:
@@ -32,10 +22,14 @@ class LiveRows:
 
     Args:
         model: A trained model, whose configuration computes its features from bars.
+        fast: Whether features may be compiled, where the configuration's ``features.engine`` is ``compiled``.
     """
 
-    def __init__(self, model: BaseModel) -> None:
+    def __init__(self, model: BaseModel, *, fast: bool) -> None:
         self._config = model.config
+        self._engine: Literal["python", "compiled"] = (
+            "compiled" if fast and model.config.features.engine == "compiled" else "python"
+        )
         self.names = model.columns
         self.n_context = model.context_rows
         self._n_early = max(model.config.lookback_period - 1 - self.n_context, 0)
@@ -71,36 +65,36 @@ class LiveRows:
         if self._has_scale:
             wanted[SCALE] = return_volatility(config.target_column)
         self.columns = tuple(columns)
-        self._features = FeatureStream(wanted)
+        self._features = FeatureStream(wanted, engine=self._engine)
 
     def blank_memory(self) -> SymbolMemory:
         """Return the memory of a symbol that has no bar yet."""
         return SymbolMemory(RowWindow(self.n_context + 1, len(self.names)) if self.n_context else None)
 
-    def take(self, memory: SymbolMemory, incoming: Incoming) -> LiveRow:
-        """Take a symbol's next bar.
+    def take(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Any, float]:
+        """Take a symbol's next bar, and return what there is to ask about and the volatility of what is foreseen.
+
+        The first is a list of p features, or the window of rows that the model looks back on; ``None`` in warm-up.
 
         Raises:
             ExpressionError: When it lacks a column; nothing has changed then.
         """
         values = incoming.values
-        bar = tuple([values[name] for name in OHLCV])
         row = self._features.update(incoming.symbol, values)
-        scale = nan
-        if self._has_scale:
-            scale = row[-1] * self._root_horizon
-            row = row[:-1]
+        scale = row.pop() * self._root_horizon if self._has_scale else nan
         memory.n_bars += 1
-        memory.at, memory.bar = incoming.at, bar
-        memory.features = row if memory.n_bars > self._n_early else self._nothing
-        total = sum(memory.features)
-        is_complete = total - total == 0.0 or all(map(isfinite, memory.features))
+        memory.at, memory.bar = incoming.at, _five(values)
+        if memory.n_bars <= self._n_early:
+            row = self._nothing
+        memory.features = row
+        total = sum(row)
+        is_complete = total - total == 0.0 or all(map(isfinite, row))
         if memory.window is None:
-            return LiveRow(row if is_complete else None, scale)
+            return row if is_complete else None, scale
         if is_complete:
-            return LiveRow(memory.window.add(row), scale)
+            return memory.window.add(row), scale
         memory.window.interrupt()
-        return LiveRow(None, scale)
+        return None, scale
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the features remember, as plain data."""

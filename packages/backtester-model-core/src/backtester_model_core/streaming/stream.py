@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,16 +17,18 @@ from backtester_model_core.events import Event, EventKind, event_frame
 from backtester_model_core.exceptions import BarsError, BarsFault, ModelError
 from backtester_model_core.labels import label_kind
 from backtester_model_core.model import BaseModel
+from backtester_model_core.monitoring import Monitor
 from backtester_model_core.plugins import plugins
+from backtester_model_core.retraining import GuardedPolicy, Trigger, retraining_policy
 from backtester_model_core.saving import to_artifact
 from backtester_model_core.signals import ModelSignal, SignalPolicy
 from backtester_model_core.streaming.answers import Answers, Foreseen
 from backtester_model_core.streaming.incoming import OHLCV, Incoming, read_bar, rows_of
 from backtester_model_core.streaming.memory import SymbolMemory
-from backtester_model_core.streaming.outcomes import OutcomeLedger, Outcomes
-from backtester_model_core.streaming.rows import LiveRow, LiveRows
+from backtester_model_core.streaming.oversight import Oversight
+from backtester_model_core.streaming.rows import LiveRows
 from backtester_model_core.streaming.saved import read_state, write_state
-from backtester_model_core.streaming.together import Undecided, decide_together
+from backtester_model_core.streaming.together import Undecided, decide_together, silenced
 
 NAN = float("nan")
 NOTHING = Foreseen(NAN, None, NAN)
@@ -54,9 +57,12 @@ class SignalStream:
         name: Name of the strategy for an engine; the model's by default.
         gate: What lets signals through where ``gate.mode`` is ``block``: ``evidence`` gathered live as outcomes
             become known, or the ``policy`` that the model has, as in a backtest.
-        evidence: Evidence to begin with, such as :meth:`SkillEvidence.of` a walk-forward's predictions.
-        settle_every: Bar times after which outcomes that have become known are looked at.
-        fast: Whether a compiled step and compiled features may be used where there are any.
+        history: A walk-forward's ``predictions``: evidence of skill, and what live skill is compared with.
+        retraining: What says when to train again; the configuration's policy by default.
+        on_retrain: Called with the reason when it is time; a trained model that it returns serves the next bar.
+            Without it the time is only noted.
+        fast: Whether a compiled step may be used where the adapter has one, and compiled features where
+            ``features.engine`` is ``compiled``.
         logger: Where events are logged.
 
     Raises:
@@ -69,8 +75,9 @@ class SignalStream:
         *,
         name: str | None = None,
         gate: GateBy = "evidence",
-        evidence: SkillEvidence | None = None,
-        settle_every: int = 21,
+        history: pd.DataFrame | None = None,
+        retraining: GuardedPolicy | None = None,
+        on_retrain: Callable[[Trigger], Models | None] | None = None,
         fast: bool = True,
         logger: logging.Logger | None = None,
     ) -> None:
@@ -80,17 +87,26 @@ class SignalStream:
         self.config = first.config
         self.name = name or self.config.model_name
         self.logger = logger or logging.getLogger(__name__)
-        self.evidence = evidence or SkillEvidence(self.config.prediction_horizon)
         self.events: list[Event] = []
         self._gates = gate == "evidence" and self.config.gate.mode != "off"
-        self._settle_every = settle_every
+        self._on_retrain = on_retrain
+        self._check_every = self.config.monitoring.check_every
         self._is_stamped_at_close = self.config.data_config.bar_stamp == "close"
-        self._rows = LiveRows(first)
+        self._rows = LiveRows(first, fast=fast)
         self._hooked = label_kind(self.config).is_meta or plugins().is_wrapped(
             self.config.framework, "backtester_signal"
         )
+        self._oversight = Oversight(
+            first,
+            gates=self._gates,
+            policy=retraining or retraining_policy(self.config),
+            logger=self.logger,
+        )
+        if history is not None:
+            self._oversight.bring(history)
+        self._fitted_at = next(iter(self._answers.values())).trained_to
         self._clear()
-        self._began = self.evidence.snapshot()
+        self._began = self._oversight.snapshot()
 
     # -- bars in, signals out -----------------------------------------------------------------------------------
 
@@ -110,7 +126,8 @@ class SignalStream:
             memory = self._new_symbol(incoming)
         if incoming.at <= memory.at:
             return self._ignored(memory, incoming)
-        return self._decided(self._take(memory, incoming))
+        answers, foreseen = self._take(memory, incoming)
+        return self._decided(memory, incoming, answers, foreseen)
 
     def update_panel(self, bars: Iterable[Mapping[str, Any]]) -> list[ModelSignal]:
         """Take the next bars of several symbols, all of one time, and return their signals in the same order.
@@ -132,7 +149,7 @@ class SignalStream:
             if incoming.at <= memory.at:
                 signals[place] = self._ignored(memory, incoming)
             else:
-                taken[place] = self._take(memory, incoming)
+                taken[place] = Undecided(memory, incoming, *self._take(memory, incoming))
         if taken:
             signals |= dict(zip(taken, self._decided_together(list(taken.values())), strict=True))
         return [signals[place] for place in range(len(given))]
@@ -179,9 +196,18 @@ class SignalStream:
     # -- the model --------------------------------------------------------------------------------------------------
 
     def replace_model(
-        self, model: Models, *, policy: SignalPolicy | Mapping[str, SignalPolicy] | None = None
+        self,
+        model: Models,
+        *,
+        policy: SignalPolicy | Mapping[str, SignalPolicy] | None = None,
+        fitted_at: np.datetime64 | None = None,
     ) -> None:
         """Serve the next bar with another trained model of the same features; what was remembered stays.
+
+        Args:
+            model: A trained model, or one for each symbol.
+            policy: How its forecasts become signals; its own when not given.
+            fitted_at: Instant of its training; when its latest label was known, when not given.
 
         Raises:
             ModelError: When the other model has other features.
@@ -195,7 +221,22 @@ class SignalStream:
                 "Make a new stream for it, and warm it up."
             )
         self._answers = answers
+        trained_to = next(iter(answers.values())).trained_to
+        self._fitted_at = (
+            trained_to if fitted_at is None else int(fitted_at.astype("datetime64[ns]").astype(np.int64))
+        )
+        self._oversight.serve(after, trained_to=self._fitted_at)
         self._open_or_shut()
+
+    @property
+    def evidence(self) -> SkillEvidence:
+        """Evidence of skill, gathered live."""
+        return self._oversight.evidence
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """What watches the model; ``None`` where ``enable_monitoring`` is off."""
+        return self._oversight.monitor
 
     @property
     def has_fast_step(self) -> bool:
@@ -224,10 +265,9 @@ class SignalStream:
 
     def reset(self) -> None:
         """Forget every bar, and gather evidence from where this stream began."""
-        self._clear()
+        self._oversight.restore(self._began, ())
         self.events = []
-        self.evidence = SkillEvidence.restored(self._began)
-        self._open_or_shut()
+        self._clear()
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain data, without the model; it may be written as JSON."""
@@ -236,9 +276,8 @@ class SignalStream:
             "model": self._state_of,
             "rows": self._rows.snapshot(),
             "symbols": {symbol: memory.snapshot() for symbol, memory in self._symbols.items()},
-            "evidence": self.evidence.snapshot(),
-            "outcomes": None if self._ledger is None else self._ledger.snapshot(),
-            "clock": [self._now, self._n_times, self._shortest],
+            "oversight": self._oversight.snapshot(),
+            "clock": [self._now, self._n_times, self._shortest, self._long_gap, self._fitted_at],
         }
 
     def save(self, folder: str | Path) -> None:
@@ -295,14 +334,11 @@ class SignalStream:
             )
         self._clear()
         self._rows.restore(snapshot["rows"])
-        self._bind_ledger()
         for symbol, state in snapshot["symbols"].items():
             self._symbols[symbol] = self._rows.blank_memory()
             self._symbols[symbol].restore(state)
-        self.evidence = SkillEvidence.restored(snapshot["evidence"])
-        if self._ledger is not None and snapshot["outcomes"] is not None:
-            self._ledger.restore(snapshot["outcomes"])
-        self._now, self._n_times, self._shortest = snapshot["clock"]
+        self._oversight.restore(snapshot["oversight"], self._rows.columns)
+        self._now, self._n_times, self._shortest, self._long_gap, self._fitted_at = snapshot["clock"]
         self._open_or_shut()
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -324,10 +360,9 @@ class SignalStream:
     def _clear(self) -> None:
         self._symbols: dict[str, SymbolMemory] = {}
         self._rows.forget()
-        self._ledger: OutcomeLedger | None = None
         self._now = -(2**63)
         self._n_times = 0
-        self._shortest = 2**62
+        self._shortest = self._long_gap = 2**62
         self._open_or_shut()
 
     def _open_or_shut(self) -> None:
@@ -338,62 +373,73 @@ class SignalStream:
         for answers in self._answers.values():
             answers.gated(may_trade=opens)
 
-    def _bind_ledger(self) -> None:
-        if self._gates and self._rows.columns:
-            self._ledger = OutcomeLedger(self.config, self._rows.columns)
-
     def _new_symbol(self, incoming: Incoming) -> SymbolMemory:
         """Begin a symbol; the first bar of all says which columns there are."""
         if not self._rows.columns:
             extra = [name for name in incoming.values if name not in {*OHLCV, "timestamp", "symbol"}]
             self._rows.bind([*OHLCV, *extra])
-            self._bind_ledger()
+            self._oversight.bind(self._rows.columns)
         memory = self._symbols[incoming.symbol] = self._rows.blank_memory()
         return memory
 
-    def _row_of(self, memory: SymbolMemory, incoming: Incoming) -> LiveRow:
+    def _row_of(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Any, float]:
         """Take a bar that comes next, and return the row that there is to ask about."""
         before = memory.at
         if incoming.at > self._now:
             self._begin_time(incoming.at)
         row = self._rows.take(memory, incoming)
-        if memory.n_bars > 1:
-            self._note_gap(before, incoming)
-        if self._ledger is not None:
-            self._ledger.saw(incoming.symbol, incoming.stamp, incoming.values)
+        if incoming.at - before > self._long_gap and memory.n_bars > 1:
+            message = f"no bar between {pd.Timestamp(before)} and {incoming.stamp}"
+            self._note(EventKind.BARS_MISSING, message, incoming.symbol)
+        self._oversight.saw(incoming)
         return row
 
-    def _take(self, memory: SymbolMemory, incoming: Incoming) -> Undecided:
+    def _take(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Answers | None, Foreseen]:
         """Take a bar that comes next, and foresee."""
         asked, scale = self._row_of(memory, incoming)
         answers = self._answers.get(incoming.symbol) or self._answers.get("")
-        if asked is None or answers is None:
-            memory.expected = NAN
-            return Undecided(memory, incoming, answers, NOTHING)
-        foreseen = answers.foresee(asked, scale)
+        foreseen, seconds = NOTHING, None
+        if asked is not None and answers is not None:
+            started = perf_counter()
+            foreseen = answers.foresee(asked, scale)
+            seconds = perf_counter() - started
+            if incoming.at >= answers.trained_to:  # of what it may have learned from it says nothing new
+                self._oversight.awaits(incoming, forecast=foreseen.expected, baseline=answers.baseline)
         memory.expected = foreseen.expected
-        if self._ledger is not None and incoming.at >= answers.trained_to:
-            self._ledger.foresaw(
-                incoming.symbol, incoming.at, forecast=foreseen.expected, baseline=answers.baseline
+        if self._oversight.monitor is not None:
+            self._oversight.monitor.saw(
+                np.datetime64(incoming.at + self._offset, "ns"),
+                memory.features,
+                foreseen.expected,
+                seconds,
+                incoming.symbol,
             )
-        return Undecided(memory, incoming, answers, foreseen)
+        return answers, foreseen
 
-    def _decided(self, undecided: Undecided) -> ModelSignal:
+    def _decided(
+        self, memory: SymbolMemory, incoming: Incoming, answers: Answers | None, foreseen: Foreseen
+    ) -> ModelSignal:
         """Decide on one symbol by itself."""
-        memory, incoming, answers, (expected, probability, scale) = undecided
         if answers is None or self._hooked:
-            return self._decided_together([undecided])[0]
+            return self._decided_together([Undecided(memory, incoming, answers, foreseen)])[0]
+        expected, probability, scale = foreseen
         decision = answers.policy.decide(expected, probability, scale, held=memory.held)
-        memory.held = decision.signal.side
         stamp = incoming.stamp if self._is_stamped_at_close else incoming.stamp + self._spacing
-        memory.signal = signal = ModelSignal(stamp, incoming.symbol, *decision)
+        signal = ModelSignal(stamp, incoming.symbol, *decision)
+        if self._oversight.is_stale:
+            signal = silenced(signal)
+        weight = signal.target_weight
+        memory.held = 1 if weight > 0 else -1 if weight < 0 else 0
+        memory.signal = signal
         return signal
 
     def _decided_together(self, undecided: Sequence[Undecided]) -> list[ModelSignal]:
         stamps = self.config.data_config
         if not self._is_stamped_at_close:
             stamps = stamps.model_copy(update={"frequency": f"{self._spacing // pd.Timedelta('1s')}s"})
-        return decide_together(undecided, columns=self._rows.columns, data_config=stamps)
+        return decide_together(
+            undecided, columns=self._rows.columns, data_config=stamps, is_stale=self._oversight.is_stale
+        )
 
     @property
     def _spacing(self) -> pd.Timedelta:
@@ -401,29 +447,44 @@ class SignalStream:
         frequency = self.config.data_config.frequency
         return pd.Timedelta(frequency) if frequency else pd.Timedelta(self._shortest, "ns")
 
-    def _begin_time(self, at: int) -> None:
-        """Count a new time, and now and then look at what has become known by the one before."""
-        if self._n_times:
-            self._shortest = min(self._shortest, at - self._now)
-        self._now = at
-        self._n_times += 1
-        if self._ledger is not None and self._n_times % self._settle_every == 0:
-            self._learn(self._ledger.settle())
+    @property
+    def _offset(self) -> int:
+        """Nanoseconds from a bar's stamp to the instant at which it is known."""
+        return 0 if self._is_stamped_at_close else self._spacing.value
 
-    def _learn(self, known: Outcomes | None) -> None:
-        """Take outcomes that have become known for evidence, and let the gate follow."""
-        if known is None:
-            return
-        excess, lean = known.outcome - known.baseline, known.forecast - known.baseline
-        _, starts = np.unique(known.known_at, return_index=True)
-        for rows in np.split(np.arange(len(excess)), starts[1:]) if len(excess) else ():
-            self.evidence.update(excess[rows], lean[rows])
+    def _begin_time(self, at: int) -> None:
+        """Count a new time, and now and then look at what was known by the one before."""
+        before, self._now = self._now, at
+        if self._n_times and at - before < self._shortest:
+            self._shortest = at - before
+            self._long_gap = max(MISSING_SPACINGS * self._shortest, MISSING_DAYS * NANOSECONDS_A_DAY)
+        self._n_times += 1
+        if self._n_times % self._check_every == 0:
+            self._look(before + self._offset)
+        if self._oversight.begin_time(at, trained_to=self._fitted_at):
+            limit = self.config.retraining.expires_after
+            self._note(EventKind.EXPIRED, f"the model is older than {limit}: its signals are not followed")
+
+    def _look(self, now: int) -> None:
+        """Look after the model by what is known at an instant."""
+        events, trigger = self._oversight.look(np.datetime64(now, "ns"), trained_to=self._fitted_at)
+        self._keep(events)
         was_open = self.may_trade
         self._open_or_shut()
         if self.may_trade != was_open:
             kind = EventKind.GATE_OPENED if self.may_trade else EventKind.GATE_CLOSED
             message = f"evidence of skill stands at {self.evidence.value:.3g} after {self.evidence.n} decision times"
             self._note(kind, message, figures={"evidence": self.evidence.value, "n": float(self.evidence.n)})
+        if trigger is None:
+            return
+        if self._on_retrain is None:
+            self._note(EventKind.RETRAIN_SUGGESTED, trigger.reason, figures=trigger.figures)
+            return
+        self._note(EventKind.RETRAIN_TRIGGERED, trigger.reason, figures=trigger.figures)
+        successor = self._on_retrain(trigger)
+        if successor is not None:
+            self.replace_model(successor)
+            self._note(EventKind.MODEL_REPLACED, "a newly trained model serves from here on")
 
     def _ignored(self, memory: SymbolMemory, incoming: Incoming) -> ModelSignal:
         """Note a bar that comes late or again, and return the signal that stands."""
@@ -436,19 +497,16 @@ class SignalStream:
         self._note(EventKind.BAR_IGNORED, message, incoming.symbol)
         if memory.signal is None:  # only warmed up
             answers = self._answers.get(incoming.symbol) or self._answers.get("")
-            return self._decided(Undecided(memory, incoming, answers, NOTHING))
+            return self._decided(memory, incoming, answers, NOTHING)
         return memory.signal
-
-    def _note_gap(self, before: int, incoming: Incoming) -> None:
-        gap = incoming.at - before
-        if gap > MISSING_SPACINGS * self._shortest and gap > MISSING_DAYS * NANOSECONDS_A_DAY:
-            message = f"no bar between {pd.Timestamp(before)} and {incoming.stamp}"
-            self._note(EventKind.BARS_MISSING, message, incoming.symbol)
 
     def _note(
         self, kind: EventKind, message: str, symbol: str = "", figures: Mapping[str, float] | None = None
     ) -> None:
         event = Event(np.datetime64(self._now, "ns"), kind, message, symbol=symbol, figures=figures or {})
-        self.events.append(event)
-        del self.events[:-MAX_EVENTS]
+        self._keep([event])
         self.logger.info("%s", event)
+
+    def _keep(self, events: Sequence[Event]) -> None:
+        self.events += events
+        del self.events[:-MAX_EVENTS]

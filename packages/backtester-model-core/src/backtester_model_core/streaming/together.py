@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,14 @@ import pandas as pd
 
 from backtester_model_core.config import DataConfig
 from backtester_model_core.dataset import Prediction
-from backtester_model_core.signals import ModelSignal, Reason, SignalFrame, neutral_signals, signal_records
+from backtester_model_core.signals import (
+    ModelSignal,
+    ModelSignalType,
+    Reason,
+    SignalFrame,
+    neutral_signals,
+    signal_records,
+)
 from backtester_model_core.streaming.answers import Answers, Foreseen
 from backtester_model_core.streaming.incoming import Incoming
 from backtester_model_core.streaming.memory import SymbolMemory
@@ -27,7 +35,7 @@ class Undecided(NamedTuple):
 
 
 def decide_together(
-    undecided: Sequence[Undecided], *, columns: Sequence[str], data_config: DataConfig
+    undecided: Sequence[Undecided], *, columns: Sequence[str], data_config: DataConfig, is_stale: bool = False
 ) -> list[ModelSignal]:
     """Ask the signal hook about bars of one time, and return their signals in the same order.
 
@@ -35,6 +43,7 @@ def decide_together(
         undecided: One for each symbol.
         columns: The bar columns that the hook is shown.
         data_config: How the bars are stamped.
+        is_stale: Whether the model is too old to be followed.
     """
     index = _index_of([each.incoming for each in undecided])
     answering = [each.answers for each in undecided if each.answers is not None]
@@ -44,9 +53,18 @@ def decide_together(
     else:
         frame = neutral_signals(index, Reason.NO_MODEL)
     signals = signal_records(frame, data_config=data_config)
+    if is_stale:
+        signals = [silenced(signal) for signal in signals]
     for each, signal in zip(undecided, signals, strict=True):
         each.memory.held, each.memory.signal = signal.signal.side, signal
     return signals
+
+
+def silenced(signal: ModelSignal) -> ModelSignal:
+    """Return the signal of a model that is too old to be followed: NEUTRAL, where it had said anything at all."""
+    if isnan(signal.score):
+        return signal
+    return replace(signal, signal=ModelSignalType.NEUTRAL, target_weight=0.0, reason=Reason.STALE_MODEL.value)
 
 
 def _ask_policy(

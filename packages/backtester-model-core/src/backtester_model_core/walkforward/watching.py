@@ -34,8 +34,9 @@ def watch_windows(
     waiting = _Waiting(served)
     symbols = np.array(dataset.symbols, dtype=np.str_)[dataset.symbol_codes]
     for window, block in zip(windows, blocks, strict=True):
-        rows = window.train_rows
-        trained_on = TrainingRows.of(dataset.columns, dataset.values[rows], dataset.known_at[rows])
+        trained_on = TrainingRows.of(
+            dataset.columns, dataset.values, dataset.known_at, rows=window.train_rows
+        )
         reference = Reference.of(trained_on, config.monitoring)
         monitor = monitor or Monitor(config, reference, logger=logger)
         monitor.serve(reference, window=window.number)

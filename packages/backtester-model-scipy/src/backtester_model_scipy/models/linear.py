@@ -10,6 +10,7 @@ import pydantic
 from scipy import linalg, optimize, stats
 
 from backtester_model_core.exceptions import ConfigError, TrainingError
+from backtester_model_core.row_steps import value_link
 from backtester_model_core.typing import FloatArray, IntArray
 from backtester_model_scipy.catalogs import register_model
 from backtester_model_scipy.models.model import (
@@ -17,6 +18,7 @@ from backtester_model_scipy.models.model import (
     Model,
     Optimised,
     Rows,
+    Scores,
     design_of,
     estimates_note,
 )
@@ -38,6 +40,11 @@ class LinearModel(Model):
         """Return the linear forecast."""
         coefficients = fitted["coefficients"]
         return np.asarray(coefficients[0] + features @ coefficients[1:])
+
+    def scores(self, fitted: Fitted) -> Scores:
+        """Return the weighted sum that the forecast is."""
+        coefficients = fitted["coefficients"]
+        return Scores(coefficients[np.newaxis, 1:], coefficients[:1], value_link)
 
     def importance(self, fitted: Fitted, deviation: FloatArray) -> FloatArray | None:
         """Return absolute coefficients times the features' deviations."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from operator import sub
 from typing import ClassVar
 
 import numpy as np
 import pydantic
 from scipy import special
 
+from backtester_model_core.row_steps import expit, logistic_link, reference_link
 from backtester_model_core.typing import FloatArray, IntArray
 from backtester_model_scipy.catalogs import register_model
-from backtester_model_scipy.models.model import Fitted, Optimised, Rows, design_of, estimates_note
+from backtester_model_scipy.models.model import Fitted, Optimised, Rows, Scores, design_of, estimates_note
 from backtester_model_scipy.optimization import Problem
 
 
@@ -87,6 +89,12 @@ class LogisticRegression(Optimised):
         """Return probabilities."""
         return softmax_of(design_of(features) @ fitted["coefficients"].T)
 
+    def scores(self, fitted: Fitted) -> Scores:
+        """Return the scores of all classes but the first."""
+        coefficients = fitted["coefficients"]
+        link = logistic_link if len(coefficients) == 1 else reference_link
+        return Scores(coefficients[:, 1:], coefficients[:, 0], link)
+
     def importance(self, fitted: Fitted, deviation: FloatArray) -> FloatArray | None:
         """Return absolute coefficients, their mean over classes, times the features' deviations."""
         return np.asarray(np.abs(fitted["coefficients"][:, 1:]).mean(axis=0) * deviation)
@@ -154,6 +162,16 @@ class OrdinalLogisticRegression(Optimised):
         below = special.expit(fitted["thresholds"] - (features @ fitted["coefficients"])[:, None])
         edges = np.column_stack([np.zeros(len(below)), below, np.ones(len(below))])
         return np.diff(edges, axis=1)
+
+    def scores(self, fitted: Fitted) -> Scores:
+        """Return the latent score; a class is the interval between two thresholds."""
+        thresholds: list[float] = fitted["thresholds"].tolist()
+
+        def link(scores: list[float]) -> list[float]:
+            edges = [0.0, *(expit(threshold - scores[0]) for threshold in thresholds), 1.0]
+            return list(map(sub, edges[1:], edges))
+
+        return Scores(fitted["coefficients"][np.newaxis], np.zeros(1), link)
 
     def importance(self, fitted: Fitted, deviation: FloatArray) -> FloatArray | None:
         """Return absolute coefficients times the features' deviations."""

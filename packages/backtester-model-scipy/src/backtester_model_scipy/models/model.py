@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import pydantic
 
 from backtester_model_core.config.groups import Group
 from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.row_steps import Link
 from backtester_model_core.typing import FloatArray, IntArray
 from backtester_model_scipy.optimization import Optimum, Problem, Search, check_method, solve
 
@@ -66,6 +67,20 @@ class Fitted:
         return cls(arrays, tuple(notes))
 
 
+class Scores(NamedTuple):
+    """A forecast that is a function of weighted sums of the features.
+
+    Attributes:
+        weights: (k, p) weights of k scores.
+        intercepts: (k,) the scores of a row of zeros.
+        link: From the k scores of a row to the answer.
+    """
+
+    weights: FloatArray
+    intercepts: FloatArray
+    link: Link
+
+
 class Model(Group, ABC):
     """A statistical model; its fields are its parameters, and what it learns is handed back as arrays.
 
@@ -114,6 +129,10 @@ class Model(Group, ABC):
             fitted: What was learned.
             deviation: (p,) standard deviation of each feature as the model sees it.
         """
+        return None
+
+    def scores(self, fitted: Fitted) -> Scores | None:
+        """Return the forecast as weighted sums, by which one row is answered fast; ``None`` where it is none."""
         return None
 
     def with_method(self, method: str | None) -> Self:
@@ -179,6 +198,7 @@ __all__ = [
     "Model",
     "Optimised",
     "Rows",
+    "Scores",
     "design_of",
     "estimates_note",
 ]

@@ -10,9 +10,10 @@ import pydantic
 from scipy import special
 
 from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.row_steps import logistic_link, value_link
 from backtester_model_core.typing import FloatArray, IntArray
 from backtester_model_scipy.catalogs import OBJECTIVES, Objective, register_model
-from backtester_model_scipy.models.model import Fitted, Optimised, Rows, design_of, estimates_note
+from backtester_model_scipy.models.model import Fitted, Optimised, Rows, Scores, design_of, estimates_note
 from backtester_model_scipy.optimization import Problem
 
 
@@ -80,6 +81,12 @@ class LinearObjective(Optimised):
         if not fitted["is_classifier"][0]:
             return np.asarray(score)
         return np.column_stack([special.expit(-score), special.expit(score)])
+
+    def scores(self, fitted: Fitted) -> Scores:
+        """Return the score."""
+        coefficients = fitted["coefficients"]
+        link = logistic_link if fitted["is_classifier"][0] else value_link
+        return Scores(coefficients[np.newaxis, 1:], coefficients[:1], link)
 
     def importance(self, fitted: Fitted, deviation: FloatArray) -> FloatArray | None:
         """Return absolute coefficients times the features' deviations."""

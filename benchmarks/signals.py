@@ -1,0 +1,250 @@
+"""Measure what signals are worth where the truth is known: calibrated probabilities, thresholds by cost, the gate.
+
+Three tables, as they stand in ``docs/signals.md``, each by whole walk-forwards over simulated bars on which every open
+moves as a known probability says. A feature x (AR(1), 0.9) moves the return of the bar after the fill:
+``r = s (ic x + sqrt(1 - ic^2) e)``, so that a rise has the probability ``Phi(ic x / sqrt(1 - ic^2))``. Run with::
+
+    python benchmarks/signals.py --runs 200
+
+Nothing is tuned to the seeds: they count from zero.
+"""
+# ruff: noqa: ARG002, D102 - the signatures are the adapter's
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import erf, sqrt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.calibration.logistic import fit_logistic, smoothed_targets
+from backtester_model_core.config import ModelConfig
+from backtester_model_core.plugins import Plugins, use_plugins
+from backtester_model_core.walkforward import WalkForwardResult, walk_forward
+
+Floats = NDArray[np.float64]
+
+PERSISTENCE = 0.9
+VOLATILITY = 0.01
+N_NOISE = 4
+"""Features that say nothing, beside the one that does."""
+FIRST_TRAIN, TEST = 252, 126
+N_LABELLED, BLOCK = 5_000, 250
+"""Labelled rows, a multiple of the block that one model serves: the block after them is measured."""
+SMALL_IC = 0.08
+CONFIDENT_IC = 0.3
+DISTORTIONS: Mapping[str, Callable[[Floats], Floats]] = {
+    "2.5 times too sure": lambda odds: 2.5 * odds,
+    "0.4 times as sure as it may be": lambda odds: 0.4 * odds,
+    "lopsided": lambda odds: np.where(odds > 0, 3.0, 0.7) * odds + 0.3,
+}
+
+
+# -- bars and models -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Bars whose probability of a rise is known.
+
+    Attributes:
+        bars: The bars, with columns x0 to x4 of which the first knows.
+        rise: (n,) true probability that a position opened on a row gains.
+    """
+
+    bars: pd.DataFrame
+    rise: Floats
+
+
+def simulated(n_bars: int, *, ic: float, seed: int) -> Simulated:
+    rng = np.random.default_rng(seed)
+    shocks = rng.normal(size=(n_bars, 1 + N_NOISE)) * sqrt(1 - PERSISTENCE**2)
+    features = np.empty_like(shocks)
+    features[0] = rng.normal(size=1 + N_NOISE)
+    for row in range(1, n_bars):
+        features[row] = PERSISTENCE * features[row - 1] + shocks[row]
+    lean = ic * features[:, 0]
+    returns = VOLATILITY * (lean + sqrt(1 - ic**2) * rng.normal(size=n_bars))
+    opens = np.concatenate([[100.0, 100.0], 100.0 * np.cumprod(1 + returns[:-2])])
+    close = np.append(opens[1:], opens[-1])
+    frame = {
+        "open": opens,
+        "high": np.maximum(opens, close) * 1.001,
+        "low": np.minimum(opens, close) * 0.999,
+        "close": close,
+        "volume": np.full(n_bars, 1e6),
+        **{f"x{k}": features[:, k] for k in range(1 + N_NOISE)},
+    }
+    rise = np.array([(1 + erf(z / sqrt(2))) / 2 for z in lean / sqrt(1 - ic**2)])
+    return Simulated(
+        pd.DataFrame(frame, index=pd.bdate_range("1980-01-01", periods=n_bars, name="timestamp")), rise
+    )
+
+
+class Logistic(ModelFrameworkAdapter[Any]):
+    """Logistic regression by maximum likelihood."""
+
+    def initialize_model(self, config: ModelConfig) -> Any:
+        return None
+
+    def train_model(self, model: Any, features: Floats, target: Any, **options: Any) -> Any:
+        design = np.column_stack([features, np.ones(len(features))])
+        return fit_logistic(design, smoothed_targets(target.astype(np.float64)))
+
+    def predict(self, model: Any, features: Floats) -> Floats:
+        up = 1 / (1 + np.exp(-(features @ model[:-1] + model[-1])))
+        return np.column_stack([1 - up, up])
+
+
+class Distorted(ModelFrameworkAdapter[Any]):
+    """Knows the true log-odds of a rise, the column x0, and says something else."""
+
+    say: Callable[[Floats], Floats] = staticmethod(lambda odds: odds)
+
+    def initialize_model(self, config: ModelConfig) -> Any:
+        return "knows already"
+
+    def train_model(self, model: Any, features: Floats, target: Any, **options: Any) -> Any:
+        return model
+
+    def predict(self, model: Any, features: Floats) -> Floats:
+        up = 1 / (1 + np.exp(-self.say(features[:, 0])))
+        return np.column_stack([1 - up, up])
+
+
+def configured(**fields: Any) -> ModelConfig:
+    base = {
+        "framework": "logistic",
+        "lookback_period": 1,
+        "features": {"sets": [], "expressions": {f"x{k}": f"x{k}" for k in range(1 + N_NOISE)}},
+        "validation": {"train_size": FIRST_TRAIN, "test_size": TEST},
+        "gate": {"mode": "off"},
+        "enable_monitoring": False,
+    }
+    return ModelConfig.model_validate({**base, **fields})
+
+
+# -- the tables ------------------------------------------------------------------------------------------------------
+
+
+def calibration_table(runs: int) -> None:
+    """E|p - true p| on rows served after 5,000 labelled ones, of the raw and of each calibrated probability."""
+    print("| the model | raw | sigmoid | beta | isotonic |\n|---|---:|---:|---:|---:|")
+    models = [*DISTORTIONS.items(), ("logistic regression on 252 rows", None)]
+    for name, say in models:
+        errors = np.array([calibration_errors(say, seed) for seed in range(runs)])
+        print(f"| {name} | " + " | ".join(f"{error:.4f}" for error in errors.mean(axis=0)) + " |", flush=True)
+
+
+def calibration_errors(say: Callable[[Floats], Floats] | None, seed: int) -> list[float]:
+    n_bars = FIRST_TRAIN + N_LABELLED + BLOCK
+    truth = simulated(n_bars, ic=CONFIDENT_IC, seed=seed)
+    bars, framework = truth.bars, "logistic"
+    if say is not None:
+        Distorted.say, framework = staticmethod(say), "distorted"
+        bars = bars.assign(x0=np.log(truth.rise / (1 - truth.rise)))
+    validation = {"scheme": "rolling", "train_size": FIRST_TRAIN, "test_size": BLOCK}
+    errors = []
+    for method in ("none", "sigmoid", "beta", "isotonic"):
+        config = configured(framework=framework, validation=validation, calibration={"method": method})
+        said = walk_forward(config, bars).predictions["probability_up"].to_numpy()
+        errors.append(float(np.abs(said - truth.rise[FIRST_TRAIN:])[N_LABELLED:].mean()))
+    return errors
+
+
+THRESHOLDS: Mapping[str, Mapping[str, Any]] = {
+    "fixed, 0.5": {"confidence_threshold": 0.5},
+    "fixed, 0.52": {"confidence_threshold": 0.52},
+    "fixed, 0.55": {"confidence_threshold": 0.55},
+    "fixed, 0.6 (the default)": {},
+    "quantile 0.8": {"thresholds": {"entry": "quantile"}},
+    "cost": {"thresholds": {"entry": "cost"}},
+}
+
+
+def threshold_table(runs: int, n_bars: int) -> None:
+    """Yearly return after costs at a small known skill, by how thresholds are found."""
+    print(
+        "| costs, one way | thresholds | return a year | turnover a bar | Sharpe ratio | by cost did better in |"
+    )
+    print("|---:|---|---:|---:|---:|---:|")
+    for bps in (2.0, 10.0):
+        costs = {"commission_bps": bps, "half_spread_bps": 0.0, "slippage_bps": 0.0}
+        figures: dict[str, list[Sequence[float]]] = {name: [] for name in THRESHOLDS}
+        for seed in range(runs):
+            bars = simulated(n_bars, ic=SMALL_IC, seed=seed).bars
+            for name, fields in THRESHOLDS.items():
+                path = walk_forward(configured(costs=costs, **fields), bars).return_metrics["signals"]
+                figures[name].append([path["annualised_return"], path["mean_turnover"], path["sharpe"]])
+        by_cost = np.array(figures["cost"])[:, 0]
+        for name, rows in figures.items():
+            table = np.array(rows)
+            better = "" if name == "cost" else f"{np.mean(by_cost > table[:, 0]):.0%} of runs"
+            earned, turnover, sharpe = np.nanmean(table, axis=0)
+            print(
+                f"| {bps:g} bps | {name} | {earned:.2%} | {turnover:.3f} | {sharpe:.2f} | {better} |",
+                flush=True,
+            )
+
+
+def gate_table(runs: int) -> None:
+    """Share of runs that trade at all, and in the last window, through the real gate."""
+    print("| bars | windows | true IC | trade at all | trade in the last window |")
+    print("|---:|---:|---:|---:|---:|")
+    for n_bars, ic in ((2_520, 0.0), (2_520, SMALL_IC), (3_780, SMALL_IC), (5_040, SMALL_IC)):
+        windows = -(-(n_bars - FIRST_TRAIN) // TEST)
+        shares = np.mean([when_it_traded(n_bars, windows, ic=ic, seed=seed) for seed in range(runs)], axis=0)
+        print(f"| {n_bars:,} | {windows} | {ic:g} | {shares[0]:.1%} | {shares[1]:.1%} |", flush=True)
+
+
+def when_it_traded(n_bars: int, windows: int, *, ic: float, seed: int) -> tuple[bool, bool]:
+    """Say whether a run traded at all, and in its last window, thresholds by cost."""
+    result = walk_forward(
+        configured(
+            thresholds={"entry": "cost"},
+            costs={"commission_bps": 1.0, "half_spread_bps": 0.0, "slippage_bps": 0.0},
+            gate={"mode": "block", "planned_windows": windows},
+        ),
+        simulated(n_bars, ic=ic, seed=seed).bars,
+    )
+    return bool(traded(result, 0)), bool(traded(result, len(result.windows) - 1))
+
+
+def traded(result: WalkForwardResult, first_window: int) -> int:
+    """Count the signals for a position from a window on."""
+    served = result.predictions.index[result.predictions["window"] >= first_window]
+    return int((result.signals.loc[served, "target_weight"] != 0).sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200, help="runs of the gate; the others take a tenth")
+    parser.add_argument("--only", choices=("calibration", "thresholds", "gate"), help="one table")
+    chosen = parser.parse_args()
+    plugins = Plugins(discover=False, environ={})
+    plugins.register_adapter("logistic", Logistic)
+    plugins.register_adapter("distorted", Distorted)
+    few = max(chosen.runs // 10, 2)
+    tables: Mapping[str, Callable[[], None]] = {
+        "calibration": partial(calibration_table, few),
+        "thresholds": partial(threshold_table, few, 2_520),
+        "gate": partial(gate_table, chosen.runs),
+    }
+    with use_plugins(plugins):
+        for name, table in tables.items():
+            if chosen.only in {None, name}:
+                started = time.perf_counter()
+                table()
+                print(f"\n{name}: {time.perf_counter() - started:.0f} s\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
