@@ -104,6 +104,8 @@ class Life:
         self.book = Scorebook(classes=self.dataset.classes, horizon=self.config.prediction_horizon)
         self.forecast = np.full(len(self.dataset), np.nan)
         self.baseline = np.full(len(self.dataset), np.nan)
+        # shares both arrays, which are filled as sessions are served
+        self.scored = ScoredRows.of(self.dataset, forecast=self.forecast, baseline=self.baseline)
         self.shadow = np.full(len(self.dataset), np.nan)
         self.shadowed_to = 0
         self.stretches: list[Stretch] = []
@@ -191,7 +193,7 @@ class Life:
         before = self.sessions.known_at[session - 1]
         first, stop = np.searchsorted(self.outcome_times, [before, now], side="right")
         rows = self.by_outcome[first:stop]
-        learned = self._scored(rows)
+        learned = self.scored.take(rows)
         self.book.enter(
             learned.known_at,
             usable_from=learned.label_end,
@@ -201,18 +203,13 @@ class Life:
             now=now,
         )
         if self.watch is not None:
-            own = self._scored(rows[self.sessions.of_row[rows] >= reign.start]).known_by(now)
+            own = self.scored.take(rows[self.sessions.of_row[rows] >= reign.start]).known_by(now)
             seen = self.sessions.rows(session, session + 1)
             noticed = self.watch.observe(
                 now, served=self.dataset.take(seen), forecast=self.forecast[seen], learned=own
             )
             self.events += [replace(event, window=len(self.stretches) - 1) for event in noticed]
             self.counts.update(event.kind for event in noticed)
-
-    def _scored(self, rows: IntArray) -> ScoredRows:
-        return ScoredRows.of(
-            self.dataset.take(rows), forecast=self.forecast[rows], baseline=self.baseline[rows]
-        )
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
