@@ -478,7 +478,7 @@ def test_a_second_model_decides_whether_to_act_on_the_first(invoke, write_config
 
     assert done.exit_code == 0, done.stderr
     assert done.stdout.count("Written to") == 2
-    assert RESULT_FILES <= {path.name for path in (tmp_path / "run" / "meta").iterdir()}
+    assert {path.name for path in (tmp_path / "run" / "meta").iterdir()} >= RESULT_FILES
     assert json.loads(as_json.stdout)["files"]["signals.csv"] == str(
         tmp_path / "run" / "meta" / "signals.csv"
     )
