@@ -284,7 +284,14 @@ def test_a_restored_monitor_goes_on_as_if_nothing_had_happened(cut):
 def test_a_state_of_other_settings_is_refused():
     state = monitor_of(noise(), window=80).snapshot()
 
-    with pytest.raises(ArtifactError, match="its settings are not those of this model"):
+    with pytest.raises(ArtifactError, match="its settings and reference differ from this model's"):
+        monitor_of(noise()).restore(state)
+
+
+def test_a_state_of_another_training_is_refused():
+    state = monitor_of(noise(seed=1)).snapshot()
+
+    with pytest.raises(ArtifactError, match="its reference differ from this model's"):
         monitor_of(noise()).restore(state)
 
 
@@ -307,6 +314,16 @@ def test_a_row_earlier_than_one_before_it_is_refused():
 
     with pytest.raises(EvaluationError, match="Hand over rows in order of time"):
         monitor.saw(at[649], [0.0, 0.0, 0.0], 0.5, 0.001)
+
+
+def test_a_row_of_a_time_that_was_looked_at_is_refused():
+    monitor, at = monitor_of(noise()), days(700)
+    for row in range(600, 620):
+        monitor.saw(at[row], [0.1 * row, 0.0, 0.0], 0.5, 0.001)
+    assert monitor.close()
+
+    with pytest.raises(EvaluationError, match="Hand over rows in order of time"):
+        monitor.saw(at[619], [0.0, 0.0, 0.0], 0.5, 0.001, "late")
 
 
 def test_a_block_out_of_order_is_refused():

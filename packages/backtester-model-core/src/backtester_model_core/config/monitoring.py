@@ -38,7 +38,7 @@ class MonitoringConfig(Group):
         ),
     )
     drift_level: float = pydantic.Field(
-        default=0.005,
+        default=0.01,
         gt=0,
         le=0.5,
         description="Chance of one look calling stationary features drifted, over all features and measures together.",

@@ -108,9 +108,9 @@ class Monitor:
             symbol: The row's symbol.
 
         Raises:
-            EvaluationError: When the row is earlier than one before it.
+            EvaluationError: When the row is earlier than one before it, or of a decision time that is over.
         """
-        if at != self._now:
+        if at != self._now or not self._starts:
             self._begin(at)
             self._starts.append(len(self._symbols))
             self._now = at
@@ -164,7 +164,7 @@ class Monitor:
             first = last
 
     def close(self) -> bool:
-        """End the latest decision time, and return whether that led to a look."""
+        """Take the look that is due once the latest decision time is over, and return whether one was."""
         if self._now is None or len(self._starts) < self._settings.check_every:
             return False
         self._look(self._now)
@@ -212,9 +212,7 @@ class Monitor:
         """Return the state as plain data: text, numbers, lists and tables of these."""
         self._gather()
         return {
-            "format": STATE_FORMAT,
-            "settings": self._settings.model_dump(mode="json"),
-            "columns": list(self._watch.reference.columns),
+            **self._identity(),
             "now": None if self._now is None else int(self._now.astype("datetime64[ns]").astype(np.int64)),
             "window": self._window,
             "rows": plain_numbers(self._rows),
@@ -236,20 +234,23 @@ class Monitor:
         """Go on from a state that :meth:`snapshot` returned, in a monitor made for the same model.
 
         Raises:
-            ArtifactError: When the state is of another format, other settings or other features, or is damaged.
+            ArtifactError: When the state is of another format, other settings or another training, or is damaged.
         """
-        ours = {
-            "format": STATE_FORMAT,
-            "settings": self._settings.model_dump(mode="json"),
-            "columns": list(self._watch.reference.columns),
-        }
-        other = [name for name, value in ours.items() if state.get(name) != value]
+        other = [name for name, value in self._identity().items() if state.get(name) != value]
         if other:
-            raise _refused(f"its {' and '.join(other)} are not those of this model")
+            raise _refused(f"its {' and '.join(other)} differ from this model's")
         try:
             self._restore(state)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _refused(f"it is damaged ({type(error).__name__}: {error})") from error
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a state must share with the monitor that takes it over."""
+        return {
+            "format": STATE_FORMAT,
+            "settings": self._settings.model_dump(mode="json"),
+            "reference": self._watch.reference.fingerprint,
+        }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._rows, self._queued = numbers_of(state["rows"], n_columns=self._rows.shape[1]), []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -147,6 +148,14 @@ class Reference:
     def joint_size(self) -> int:
         """Rows of the sample that make as long a window as the live one."""
         return max(2, round(self.window / self.n_times * len(self.sample)))
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that it says: equal for the references of one training."""
+        digest = hashlib.sha256(repr(self.columns).encode())
+        for name, array in sorted(self.to_arrays().items()):
+            digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def yardstick(self, measure: str) -> Yardstick:
         """Return how far is far, by one measure."""

@@ -87,7 +87,7 @@ class DriftWatch:
         self.keep(stretch[evenly_spread(len(stretch), at_most=MAX_STRETCH_ROWS)])
         if len(self.stretches) < (self.stretches.maxlen or 0):
             return ()
-        before = self.drifted
+        before = self.drifted if any(held.any() for held in self._held.values()) else ()
         found = [each for name in self._names for each in self._judge(name)]
         return tuple(each for each in found if each.feature not in before)
 
