@@ -40,6 +40,9 @@ FIRST_TRAIN, TEST = 252, 126
 N_LABELLED, BLOCK = 5_000, 250
 """Labelled rows, a multiple of the block that one model serves: the block after them is measured."""
 SMALL_IC = 0.08
+N_SYMBOLS, PANEL_BARS = 10, 1_512
+CHOSEN_FROM = 3
+"""The window from which on thresholds by cost and by quantile are in force; all are compared from there."""
 CONFIDENT_IC = 0.3
 DISTORTIONS: Mapping[str, Callable[[Floats], Floats]] = {
     "2.5 times too sure": lambda odds: 2.5 * odds,
@@ -89,6 +92,11 @@ def simulated(n_bars: int, *, ic: float, seed: int) -> Simulated:
     )
 
 
+def simulated_panel(n_symbols: int, n_bars: int, *, ic: float, seed: int) -> pd.DataFrame:
+    names = {f"S{k:02d}": simulated(n_bars, ic=ic, seed=1_000 * seed + k).bars for k in range(n_symbols)}
+    return pd.concat(names, names=["symbol", "timestamp"]).swaplevel().sort_index()
+
+
 class Logistic(ModelFrameworkAdapter[Any]):
     """Logistic regression by maximum likelihood."""
 
@@ -102,6 +110,20 @@ class Logistic(ModelFrameworkAdapter[Any]):
     def predict(self, model: Any, features: Floats) -> Floats:
         up = 1 / (1 + np.exp(-(features @ model[:-1] + model[-1])))
         return np.column_stack([1 - up, up])
+
+
+class LeastSquares(ModelFrameworkAdapter[Any]):
+    """Linear regression by least squares."""
+
+    def initialize_model(self, config: ModelConfig) -> Any:
+        return None
+
+    def train_model(self, model: Any, features: Floats, target: Any, **options: Any) -> Any:
+        return np.linalg.lstsq(np.column_stack([features, np.ones(len(features))]), target, rcond=None)[0]
+
+    def predict(self, model: Any, features: Floats) -> Floats:
+        forecast: Floats = features @ model[:-1] + model[-1]
+        return forecast
 
 
 class Distorted(ModelFrameworkAdapter[Any]):
@@ -160,6 +182,16 @@ def calibration_errors(say: Callable[[Floats], Floats] | None, seed: int) -> lis
     return errors
 
 
+GATED = (
+    ("least squares", 1, 2_520, 0.0, 1),
+    ("logistic", 1, 2_520, 0.0, 1),
+    ("least squares", 1, 2_520, SMALL_IC, 1),
+    ("logistic", 1, 2_520, SMALL_IC, 1),
+    ("least squares", 1, 3_780, SMALL_IC, 2),
+    ("least squares", 1, 5_040, SMALL_IC, 2),
+    ("least squares", N_SYMBOLS, 1_512, SMALL_IC, 4),
+)
+"""Model, symbols, bars and true IC of each line, and by what its runs are divided: longer ones take longer."""
 THRESHOLDS: Mapping[str, Mapping[str, Any]] = {
     "fixed, 0.5": {"confidence_threshold": 0.5},
     "fixed, 0.52": {"confidence_threshold": 0.52},
@@ -170,52 +202,56 @@ THRESHOLDS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def threshold_table(runs: int, n_bars: int) -> None:
-    """Yearly return after costs at a small known skill, by how thresholds are found."""
-    print(
-        "| costs, one way | thresholds | return a year | turnover a bar | Sharpe ratio | by cost did better in |"
-    )
-    print("|---:|---|---:|---:|---:|---:|")
+def threshold_table(runs: int) -> None:
+    """Yearly return after costs at a small known skill, by how thresholds are found, once all are in force."""
+    print("| costs, one way | thresholds | return a year | Sharpe ratio | by cost earned more in |")
+    print("|---:|---|---:|---:|---:|")
     for bps in (2.0, 10.0):
         costs = {"commission_bps": bps, "half_spread_bps": 0.0, "slippage_bps": 0.0}
-        figures: dict[str, list[Sequence[float]]] = {name: [] for name in THRESHOLDS}
+        figures: dict[str, list[Floats]] = {name: [] for name in THRESHOLDS}
         for seed in range(runs):
-            bars = simulated(n_bars, ic=SMALL_IC, seed=seed).bars
+            bars = simulated_panel(N_SYMBOLS, PANEL_BARS, ic=SMALL_IC, seed=seed)
             for name, fields in THRESHOLDS.items():
-                path = walk_forward(configured(costs=costs, **fields), bars).return_metrics["signals"]
-                figures[name].append([path["annualised_return"], path["mean_turnover"], path["sharpe"]])
-        by_cost = np.array(figures["cost"])[:, 0]
-        for name, rows in figures.items():
-            table = np.array(rows)
-            better = "" if name == "cost" else f"{np.mean(by_cost > table[:, 0]):.0%} of runs"
-            earned, turnover, sharpe = np.nanmean(table, axis=0)
-            print(
-                f"| {bps:g} bps | {name} | {earned:.2%} | {turnover:.3f} | {sharpe:.2f} | {better} |",
-                flush=True,
-            )
+                result = walk_forward(configured(costs=costs, **fields), bars)
+                started = result.windows["serves_from"].iloc[CHOSEN_FROM].tz_localize(None)
+                figures[name].append(result.returns["signals"].loc[started:].to_numpy())
+        by_cost = np.mean(figures["cost"], axis=1)
+        for name, paths in figures.items():
+            net = np.array(paths)
+            mean, deviation = net.mean(axis=1), net.std(axis=1)
+            ratio = np.mean(mean / np.where(deviation > 0, deviation, 1.0)) * sqrt(252)
+            better = "" if name == "cost" else f"{np.mean(by_cost > mean):.0%} of runs"
+            print(f"| {bps:g} bps | {name} | {mean.mean() * 252:.2%} | {ratio:.2f} | {better} |", flush=True)
 
 
-def gate_table(runs: int) -> None:
+def gate_table(runs: int, lines: Sequence[int]) -> None:
     """Share of runs that trade at all, and in the last window, through the real gate."""
-    print("| bars | windows | true IC | trade at all | trade in the last window |")
-    print("|---:|---:|---:|---:|---:|")
-    for n_bars, ic in ((2_520, 0.0), (2_520, SMALL_IC), (3_780, SMALL_IC), (5_040, SMALL_IC)):
-        windows = -(-(n_bars - FIRST_TRAIN) // TEST)
-        shares = np.mean([when_it_traded(n_bars, windows, ic=ic, seed=seed) for seed in range(runs)], axis=0)
-        print(f"| {n_bars:,} | {windows} | {ic:g} | {shares[0]:.1%} | {shares[1]:.1%} |", flush=True)
+    print("| model | symbols | bars | true IC | runs | trade at all | trade in the last window |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for name, n_symbols, n_bars, ic, share in (GATED[line] for line in lines):
+        n = max(runs // share, 2)
+        seen = [when_it_traded(name, n_symbols, n_bars, ic=ic, seed=seed) for seed in range(n)]
+        at_all, at_last = np.mean(seen, axis=0)
+        figures = f"{ic:g} | {n} | {at_all:.1%} | {at_last:.1%}"
+        print(f"| {name} | {n_symbols} | {n_bars:,} | {figures} |", flush=True)
 
 
-def when_it_traded(n_bars: int, windows: int, *, ic: float, seed: int) -> tuple[bool, bool]:
+def when_it_traded(name: str, n_symbols: int, n_bars: int, *, ic: float, seed: int) -> tuple[bool, bool]:
     """Say whether a run traded at all, and in its last window, thresholds by cost."""
-    result = walk_forward(
-        configured(
-            thresholds={"entry": "cost"},
-            costs={"commission_bps": 1.0, "half_spread_bps": 0.0, "slippage_bps": 0.0},
-            gate={"mode": "block", "planned_windows": windows},
-        ),
-        simulated(n_bars, ic=ic, seed=seed).bars,
+    config = configured(
+        framework=name.replace(" ", "_"),
+        model_type="classification" if name == "logistic" else "regression",
+        thresholds={"entry": "cost"},
+        costs={"commission_bps": 1.0, "half_spread_bps": 0.0, "slippage_bps": 0.0},
+        gate={"mode": "block", "planned_windows": -(-(n_bars - FIRST_TRAIN) // TEST)},
     )
-    return bool(traded(result, 0)), bool(traded(result, len(result.windows) - 1))
+    bars = (
+        simulated(n_bars, ic=ic, seed=seed).bars
+        if n_symbols == 1
+        else simulated_panel(n_symbols, n_bars, ic=ic, seed=seed)
+    )
+    result = walk_forward(config, bars)
+    return traded(result, 0) > 0, traded(result, len(result.windows) - 1) > 0
 
 
 def traded(result: WalkForwardResult, first_window: int) -> int:
@@ -228,15 +264,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="runs of the gate; the others take a tenth")
     parser.add_argument("--only", choices=("calibration", "thresholds", "gate"), help="one table")
+    every = range(len(GATED))
+    parser.add_argument(
+        "--lines", type=int, nargs="+", choices=every, default=every, help="of the gate's table"
+    )
     chosen = parser.parse_args()
     plugins = Plugins(discover=False, environ={})
     plugins.register_adapter("logistic", Logistic)
+    plugins.register_adapter("least_squares", LeastSquares)
     plugins.register_adapter("distorted", Distorted)
     few = max(chosen.runs // 10, 2)
     tables: Mapping[str, Callable[[], None]] = {
         "calibration": partial(calibration_table, few),
-        "thresholds": partial(threshold_table, few, 2_520),
-        "gate": partial(gate_table, chosen.runs),
+        "thresholds": partial(threshold_table, few),
+        "gate": partial(gate_table, chosen.runs, chosen.lines),
     }
     with use_plugins(plugins):
         for name, table in tables.items():

@@ -15,6 +15,7 @@ from backtester_model_core.calibration import (
     fit_isotonic,
     fit_sigmoid,
 )
+from backtester_model_core.calibration.logistic import fit_logistic
 from backtester_model_core.exceptions import ArtifactError, ConfigError
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.plugins import Plugins
@@ -137,6 +138,17 @@ def test_calibrated_probabilities_are_near_the_true_ones(kind):
 
     assert np.abs(said - true).mean() > 0.05
     assert np.abs(found - true).mean() < 0.02
+
+
+def test_newton_steps_that_would_overshoot_are_shortened():
+    """Far out, a full step of Newton's method leaves the minimum further behind."""
+    x = np.array([-30.0, -20.0, 25.0, 30.0, 1.0, -1.0])
+    design, target = np.column_stack([x, np.ones(6)]), np.array([0.01, 0.01, 0.99, 0.99, 0.1, 0.9])
+
+    weights = fit_logistic(design, target)
+
+    probability = 1 / (1 + np.exp(-design @ weights))
+    assert np.abs(design.T @ (probability - target)).max() < 1e-6
 
 
 # -- what every calibrator keeps --------------------------------------------------------------------------------

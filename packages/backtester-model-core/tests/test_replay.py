@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from backtester_model_core.exceptions import RunError
+from backtester_model_core.factory import load_config
 from backtester_model_core.features import FeatureStream
 from backtester_model_core.replay import Difference, ReplayReport, replay_diff
 from backtester_model_core.testing import random_bars, random_panel
@@ -70,6 +71,47 @@ def test_a_run_without_any_model_has_nothing_to_compare(linear_config, tmp_path)
     report = replay_diff(tmp_path)
 
     assert (report.is_equal, report.n_signals) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    "retraining",
+    [
+        {"policy": "age", "max_age": 35, "challenge": "unless_worse"},
+        {"policy": "never", "expires_after": 50},
+        {"policy": "schedule", "every": 50, "rollback_sessions": 40},
+    ],
+)
+def test_a_run_that_decided_when_to_train_is_the_same(linear_config, tmp_path, retraining):
+    config = load_config({**linear_config.model_dump(exclude_unset=True), "retraining": retraining})
+    result = walk_forward(config, BARS, out=tmp_path)
+
+    report = replay_diff(tmp_path)
+
+    assert report.is_equal, report.sentence
+    assert report.n_signals == len(result.predictions)
+
+
+def test_policies_that_calibrate_choose_thresholds_and_size_are_the_same(linear_config, tmp_path):
+    fields = {
+        "thresholds": {"entry": "cost"},
+        "sizing": {"method": "confidence"},
+        "calibration": {"method": "sigmoid"},
+    }
+    config = load_config({**linear_config.model_dump(exclude_unset=True), **fields})
+    walk_forward(config, random_bars(700, seed=2, momentum=0.3), out=tmp_path)
+
+    report = replay_diff(tmp_path)
+
+    assert report.is_equal, report.sentence
+
+
+def test_models_that_continue_each_other_are_not_replayed(linear_config, tmp_path):
+    walk_forward(linear_config, BARS, out=tmp_path)
+    written = tmp_path / "config.json"
+    written.write_text(written.read_text().replace('"warm_start": false', '"warm_start": true'))
+
+    with pytest.raises(RunError, match="warm_start"):
+        replay_diff(tmp_path)
 
 
 def test_an_edited_bar_is_named_with_the_first_feature_and_forecast_that_follow(linear_config, tmp_path):

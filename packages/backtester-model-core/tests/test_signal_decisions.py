@@ -78,7 +78,7 @@ def policies(draw):
 @st.composite
 def rows(draw, classes):
     """What a model may foresee on one row: expected value, probabilities, volatility."""
-    scale = draw(st.one_of(st.just(NAN), st.just(0.0), st.floats(1e-9, 1)))
+    scale = draw(st.one_of(st.just(NAN), st.just(0.0), st.just(1e-310), st.floats(1e-9, 1)))
     if classes is None:
         return draw(st.one_of(st.just(NAN), st.floats(-1, 1))), None, scale
     if draw(st.integers(0, 9)) == 0:

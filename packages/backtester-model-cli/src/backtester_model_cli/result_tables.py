@@ -95,7 +95,10 @@ def metrics_table(result: WalkForwardResult) -> Table:
     table = new_table(
         "Out of sample, beside what needs no model", ["metric", "model", *result.baselines], text=["metric"]
     )
+    is_single = not result.metrics.get("n_across")
     for name, value in result.metrics.items():
+        if is_single and "_across" in name:  # the order of several symbols, which one has not
+            continue
         others = (format_number(figures.get(name)) for figures in result.baselines.values())
         table.add_row(name, format_number(value), *others)
     return table

@@ -126,7 +126,8 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
         It takes the p values of one complete row as a list of floats; for a :class:`SequenceAdapter` that looks
         back a (context_rows + 1, p) float64 array instead, the oldest row first. It returns a float for
         regression, else a sequence with the probability of each class in the fixed order, as ``predict`` would
-        within 1e-6. It may be slow to make, so it is made once for each trained model, and must be fast to call.
+        within 1e-6, or within that share of a value above one. It may be slow to make, so it is made once for
+        each trained model, and must be fast to call. It may keep buffers, so one thread at a time calls it.
 
         Raises:
             ModelError: When this model has no such form; it is then asked through ``predict``.

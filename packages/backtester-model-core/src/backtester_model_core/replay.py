@@ -120,13 +120,19 @@ def replay_diff(
         progress: Called as windows are replayed.
 
     Raises:
-        RunError: When the folder holds no finished run.
+        RunError: When the folder holds no finished run, or one whose models continue each other.
     """
     folder = Path(run)
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder} holds no finished run. Name the folder given to run --out.")
+    config = load_config(folder / "config.json")
+    if config.retraining.warm_start:
+        raise RunError(
+            f"The models of {folder} continue each other (retraining.warm_start), and a replay trains each by itself. "
+            "Run with warm_start = false to replay."
+        )
     kept = read_bars(folder)
-    walked = walk_windows(load_config(folder / "config.json"), kept, out=folder)
+    walked = walk_windows(config, kept, out=folder)
     return _Replay(walked, fast=fast).over(kept if bars is None else check_bars(bars), progress)
 
 

@@ -9,16 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from backtester_model_core.adapter import HeldBack, SequenceAdapter, expect_config
+from backtester_model_core.compiled import numba_is_here
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.importance import permutation_importance
+from backtester_model_core.networks import NetworkWeights, network_step
 from backtester_model_core.notes import NOT_STOPPED_EARLY, unseen_classes
 from backtester_model_core.scaling import Scaling
-from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, RowStep
 from backtester_model_tf.backend import THREADS_NOTE, own_settings, tf
 from backtester_model_tf.choices import check_choices
 from backtester_model_tf.config import TensorFlowModelConfig
-from backtester_model_tf.layers import check_own
+from backtester_model_tf.layers import check_own, shape_of_own
 from backtester_model_tf.model import TensorFlowModel
+from backtester_model_tf.row_steps import arrays_of
 from backtester_model_tf.saving import pack_model, unpack_model
 from backtester_model_tf.training import IDLE, Trainer
 from backtester_model_tf.windows import MEASURED_ROWS, batches
@@ -81,6 +84,18 @@ class TensorFlowAdapter(SequenceAdapter[TensorFlowModel]):
     def uses_validation(self, config: ModelConfig) -> bool:
         """Say whether the configuration stops early, or watches later rows otherwise."""
         return isinstance(config, TensorFlowModelConfig) and config.training_config.uses_validation
+
+    def compile_step(self, model: TensorFlowModel) -> RowStep:
+        """Return the layers in NumPy, recurrent ones compiled where numba is installed.
+
+        Raises:
+            ModelError: When a layer has no such form.
+        """
+        placed = model.config.placed_layers(len(model.scaling.centre), own=shape_of_own)
+        arrays, head = arrays_of(model.weights, placed)
+        weights = NetworkWeights(placed, arrays, head, model.scaling, model.target, model.seen)
+        takes_sequences = model.config.model_architecture.takes_sequences
+        return network_step(weights, takes_sequences=takes_sequences, compiled=numba_is_here())
 
     def save_model(self, model: TensorFlowModel) -> ModelFiles:
         """Return the layers as JSON and the weights as npz.

@@ -11,17 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from backtester_model_core.adapter import HeldBack, SequenceAdapter, expect_config
+from backtester_model_core.compiled import numba_is_here
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ArtifactError, ModelError
 from backtester_model_core.importance import permutation_importance
+from backtester_model_core.networks import NetworkWeights, network_step
 from backtester_model_core.notes import NOT_STOPPED_EARLY, unseen_classes
 from backtester_model_core.probabilities import softmax
 from backtester_model_core.scaling import Scaling
-from backtester_model_core.typing import BoolArray, FloatArray, IntArray, ModelFiles
+from backtester_model_core.typing import BoolArray, FloatArray, IntArray, ModelFiles, RowStep
 from backtester_model_torch.choices import build_callbacks, build_loss, build_optimizer, build_schedule
 from backtester_model_torch.config import PyTorchModelConfig
 from backtester_model_torch.devices import describe_device, find_device, seeded
 from backtester_model_torch.layers import Network, check_registered, shape_of_registered
+from backtester_model_torch.row_steps import arrays_of
 from backtester_model_torch.saved import FACTS, pack_network, unpack_network
 from backtester_model_torch.training import Sample, Trainer
 from backtester_model_torch.windows import Inputs
@@ -151,6 +154,19 @@ class PyTorchAdapter(SequenceAdapter[TorchModel]):
             updated = replace(updated, seen=model.seen | np.isin(np.arange(len(model.seen)), target))
         with seeded(seed, find_device(model.config.device)):
             return _trained(updated, _sample(updated, features, target, ends, weights), None, seed)
+
+    def compile_step(self, model: TorchModel) -> RowStep:
+        """Return the layers in NumPy, recurrent ones compiled where numba is installed.
+
+        Raises:
+            ModelError: When a layer has no such form.
+        """
+        network, features = _fitted(model)
+        placed = model.config.placed_layers(len(features.centre), own=shape_of_registered)
+        arrays, head = arrays_of(network, placed)
+        weights = NetworkWeights(placed, arrays, head, features, model.target, model.seen)
+        takes_sequences = model.config.model_architecture.takes_sequences
+        return network_step(weights, takes_sequences=takes_sequences, compiled=numba_is_here())
 
     def save_model(self, model: TorchModel) -> ModelFiles:
         """Return the weights and scalings as safetensors, and what else there is to know as JSON.

@@ -9,6 +9,8 @@ from backtester_model_core.typing import FloatArray
 MAX_STEPS = 100
 SMALLEST_STEP = 1e-10
 RIDGE = 1e-12
+FLAT = 1e-7
+"""Slope a row below which the minimum is reached."""
 
 
 def smoothed_targets(rose: FloatArray) -> FloatArray:
@@ -29,25 +31,21 @@ def fit_logistic(design: FloatArray, target: FloatArray) -> FloatArray:
         target: (n,) between 0 and 1.
     """
     weights = np.zeros(design.shape[1])
-    value = _negative_likelihood(design, weights, target)
     for _ in range(MAX_STEPS):
         probability = 1 / (1 + np.exp(-np.clip(design @ weights, -500, 500)))
         gradient = design.T @ (probability - target)
-        if np.abs(gradient).max() < 1e-7 * len(target):
+        if np.abs(gradient).max() < FLAT * len(target):
             break
         curvature = (design.T * (probability * (1 - probability))) @ design
         curvature += RIDGE * (1 + np.trace(curvature)) * np.eye(len(weights))
         direction = -np.linalg.solve(curvature, gradient)
-        slope, step = float(gradient @ direction), 1.0
-        while step >= SMALLEST_STEP:
-            tried = weights + step * direction
-            found = _negative_likelihood(design, tried, target)
-            if found < value + 1e-4 * step * slope:
-                break
+        value, slope, step = _negative_likelihood(design, weights, target), float(gradient @ direction), 1.0
+        while (
+            step > SMALLEST_STEP
+            and _negative_likelihood(design, weights + step * direction, target) > value + 1e-4 * step * slope
+        ):
             step /= 2
-        if step < SMALLEST_STEP:
-            break
-        weights, value = tried, found
+        weights = weights + step * direction
     return weights
 
 

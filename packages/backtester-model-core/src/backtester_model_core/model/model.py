@@ -359,7 +359,7 @@ class BaseModel(ABC):
         try:
             return self._inner_forecasts(*self._inner_split(dataset))
         except TrainingError as error:
-            self.logger.warning("%s: no residuals were measured: %s", self.config.model_name, error)
+            self.logger.warning("%s: the policy was fitted to no rows: %s", self.config.model_name, error)
             return None
 
     def _inner_split(self, dataset: Dataset) -> tuple[Dataset, Dataset]:

@@ -8,7 +8,7 @@ from backtester_model_core.typing import BoolArray, FloatArray
 
 
 def kept_sides(
-    score: FloatArray, *, enters: BoolArray, keeps: BoolArray, held: FloatArray, first: BoolArray
+    score: FloatArray, *, enters: BoolArray, keeps: BoolArray, held: FloatArray | float, first: BoolArray
 ) -> FloatArray:
     """Return (n,) the side of each row: taken where it enters, kept while the score leans its way and it keeps.
 
@@ -23,7 +23,9 @@ def kept_sides(
         first: (n,) whether the row is its symbol's first.
     """
     lean = np.sign(score - 0.5)
-    before = np.where(first, held, np.roll(lean, 1))
+    before = np.empty_like(lean)
+    before[1:] = lean[:-1]
+    before = np.where(first, held, before)
     goes_on = keeps & (lean == before) & ~enters
     decided_at = np.where(first | ~goes_on, np.arange(len(score)), 0)
     decided = np.where(enters, lean, np.where(goes_on, held, 0.0))

@@ -80,13 +80,14 @@ class Sizing:
             size = (confidence - 0.5) / self._whole
         elif self.method == "kelly":
             size = np.zeros(len(confidence))
-            if self.win > 0 and self.loss > 0:
+            if self._has_odds:
                 size = self.fraction * (confidence / self.loss - (1 - confidence) / self.win)
         elif scale is None:
             size = np.zeros(len(confidence))
         else:
             known = np.isfinite(scale) & (scale > 0)
-            size = np.where(known, self.target / np.where(known, scale, 1.0), 0.0)
+            with np.errstate(over="ignore"):  # next to no volatility asks for the largest position
+                size = np.where(known, self.target / np.where(known, scale, 1.0), 0.0)
         return np.clip(np.nan_to_num(size), 0.0, self.max_weight)
 
     def of_one(self, confidence: float, scale: float) -> float:
@@ -96,11 +97,17 @@ class Sizing:
         elif self.method == "confidence":
             size = (confidence - 0.5) / self._whole
         elif self.method == "kelly":
-            pays = self.win > 0 and self.loss > 0
-            size = self.fraction * (confidence / self.loss - (1 - confidence) / self.win) if pays else 0.0
+            size = 0.0
+            if self._has_odds:
+                size = self.fraction * (confidence / self.loss - (1 - confidence) / self.win)
         else:
             size = self.target / scale if 0 < scale < inf else 0.0
         return min(max(size, 0.0), self.max_weight)
+
+    @property
+    def _has_odds(self) -> bool:
+        """Whether a bet may both win and lose: without either there is no bet to size."""
+        return self.win > ROUNDING and self.loss > ROUNDING
 
     @property
     def _whole(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -96,7 +97,7 @@ class Lane:
         first = np.diff(symbol[order], prepend=-1) > 0
         return cls(score[order], returned[order], first, horizon, costs)
 
-    @property
+    @cached_property
     def confidence(self) -> FloatArray:
         """(n,) probability of the likelier side."""
         return np.maximum(self.score, 1 - self.score)
@@ -113,7 +114,7 @@ class Lane:
             self.score,
             enters=leans & (self.confidence >= entry),
             keeps=leans & (self.confidence >= leave),
-            held=np.zeros(len(self.score)),
+            held=0.0,
             first=self.first,
         )
 
@@ -124,17 +125,24 @@ class Lane:
         leaving cost twice that, keeping nothing. Where positions are averages of overlapping tranches, each row's
         side replaces the one a horizon before. Whatever is held in the end is left.
         """
-        lag = self.horizon if self.costs.holding == "tranches" else 1
-        gone = np.add.accumulate(self.first) - 1
-        starts = np.flatnonzero(self.first)
-        place = np.arange(len(sides)) - starts[gone]
-        before = np.where(place >= lag, np.roll(sides, lag), 0.0)
-        ends = np.append(starts[1:], len(sides))[gone]
-        left = np.where(np.arange(len(sides)) >= ends - lag, np.abs(sides), 0.0)
-        changed = float((np.abs(sides - before) + left).sum()) / lag
-        lent = float(np.sum(sides < 0)) * self.costs.borrow_rate / self.costs.year
+        lag, fresh, closing = self._changes
+        before = np.zeros(len(sides))
+        before[lag:] = sides[:-lag]
+        before[fresh] = 0.0
+        changed = float(np.abs(sides - before).sum() + np.abs(sides[closing]).sum()) / lag
         earned = float(sides @ self.returned) / self.horizon
-        return (earned - lent - self.costs.one_way * changed) / len(sides)
+        if self.costs.borrow_rate:
+            earned -= float(np.sum(sides < 0)) * self.costs.borrow_rate / self.costs.year
+        return (earned - self.costs.one_way * changed) / len(sides)
+
+    @cached_property
+    def _changes(self) -> tuple[int, BoolArray, BoolArray]:
+        """How many rows later a side is replaced, and which rows replace none and which are never replaced."""
+        lag = self.horizon if self.costs.holding == "tranches" else 1
+        starts = np.flatnonzero(self.first)
+        lengths = np.diff(np.append(starts, len(self.first)))
+        place = np.arange(len(self.first)) - np.repeat(starts, lengths)
+        return lag, place < lag, place >= np.repeat(lengths, lengths) - lag
 
 
 def levels_by_cost(lane: Lane) -> Levels | None:

@@ -221,11 +221,11 @@ class SignalStream:
                 "Make a new stream for it, and warm it up."
             )
         self._answers = answers
-        trained_to = next(iter(answers.values())).trained_to
-        self._fitted_at = (
-            trained_to if fitted_at is None else int(fitted_at.astype("datetime64[ns]").astype(np.int64))
-        )
-        self._oversight.serve(after, trained_to=self._fitted_at)
+        before_at, self._fitted_at = self._fitted_at, next(iter(answers.values())).trained_to
+        if fitted_at is not None:
+            self._fitted_at = int(fitted_at.astype("datetime64[ns]").astype(np.int64))
+        if self._fitted_at != before_at:  # else it is the same model with another policy
+            self._oversight.serve(after, trained_to=self._fitted_at)
         self._open_or_shut()
 
     @property

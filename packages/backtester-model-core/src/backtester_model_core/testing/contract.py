@@ -151,7 +151,7 @@ class AdapterContract(SavedModelChecks):
             stepped = ask_step(self.adapter, config, native, values)
             asked = ask_native(self.adapter, config, native, values)
 
-            assert stepped is None or np.abs(stepped - asked).max() <= STEP_TOLERANCE
+            assert stepped is None or np.allclose(stepped, asked, rtol=STEP_TOLERANCE, atol=STEP_TOLERANCE)
 
     def test_outlier_in_served_rows_changes_no_other(self) -> None:
         """Look at a scaler that is fitted, or fitted again, outside training."""

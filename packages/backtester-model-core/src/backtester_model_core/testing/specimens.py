@@ -16,7 +16,7 @@ TOLERANCE = 1e-5
 """Forecasts closer than this are the same: frameworks that compute in single precision differ between batches."""
 
 STEP_TOLERANCE = 1e-6
-"""How far a compiled step may be from ``predict``."""
+"""How far a compiled step may be from ``predict``; of a value above one, this share of it."""
 
 
 def frame(values: FloatArray) -> pd.DataFrame:
