@@ -423,24 +423,35 @@ def test_drift_that_a_watch_notices_trains_at_the_same_session(counting, bars):
     assert len(bell.learned) == len(set(bell.learned))
 
 
-@pytest.mark.parametrize("fields", [{}, {"challenge": "unless_worse", "rollback_sessions": 60}])
 @pytest.mark.parametrize(
-    "policy",
-    ["never", "schedule", "skill", "accuracy", "age", {"any": ["skill", {"all": ["schedule", "accuracy"]}]}],
+    ("policy", "fields"),
+    [
+        ("never", {"expires_after": 100}),
+        ("schedule", {"challenge": "unless_worse", "rollback_sessions": 60}),
+        ("skill", {}),
+        ("accuracy", {"challenge": "if_better"}),
+        ("drift", {"rollback_sessions": 60}),
+        ("data_quality", {}),
+        ("age", {"challenge": "unless_worse"}),
+        (
+            {"any": ["skill", {"all": ["schedule", "accuracy"]}]},
+            {"challenge": "unless_worse", "min_new_labels": 90},
+        ),
+    ],
 )
 def test_no_built_in_policy_peeks(linear_config, policy, fields):
-    bars = flipping().iloc[:800]
+    """For every cut, what was noticed and decided before it does not change with what comes after."""
     config = retrained(
         linear_config,
         policy=policy,
-        max_age=150,
+        max_age=120,
         cooldown=60,
-        expires_after=100,
-        validation={"train_size": 350, "test_size": 100},
+        monitoring={"window": 30, "check_every": 10, "range_margin": 0.0},
+        validation={"train_size": 300, "test_size": 100},
         **fields,
     )
 
-    assert find_retraining_leaks(config, bars) == []
+    assert find_retraining_leaks(config, flipping().iloc[:700]) == []
 
 
 class Peeking:

@@ -422,6 +422,16 @@ def test_bounds_come_from_the_configuration():
     assert (policy.cooldown, policy.min_new_labels, policy.max_trainings) == (5, 7, 9)
 
 
+@pytest.mark.parametrize("policy", ["drift", "data_quality", {"any": ["skill", "drift"]}])
+def test_policy_that_goes_by_monitoring_is_refused_where_it_is_off(policy):
+    config = parse_config(
+        ModelConfig, {"framework": "echo", "enable_monitoring": False, "retraining": {"policy": policy}}
+    )
+
+    with pytest.raises(ConfigError, match="enable_monitoring is false"):
+        retraining_policy(config)
+
+
 @pytest.mark.parametrize(
     ("policy", "said"),
     [

@@ -107,7 +107,7 @@ class ModelConfig(pydantic.BaseModel):
         le=1,
         description=(
             "Suggest retraining when the upper 95 % bound of live skill falls below this share of "
-            "its reference."
+            "its reference; of retraining.policy 'accuracy' the accuracy itself."
         ),
     )
     target_column: Name = pydantic.Field(

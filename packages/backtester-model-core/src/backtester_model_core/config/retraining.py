@@ -78,7 +78,10 @@ class RetrainingConfig(Group):
         default=126,
         ge=30,
         le=100_000,
-        description="Of 'skill' and 'accuracy': latest scored decision times over which they are measured.",
+        description=(
+            "Of 'skill' and 'accuracy': latest scored decision times over which they are measured; at least "
+            "thirty horizons."
+        ),
     )
     drift_kinds: Annotated[tuple[DriftKind, ...], pydantic.Field(min_length=1)] = pydantic.Field(
         default=("concept_drift",), description="Of 'drift': the kinds of drift that are listened to."
@@ -129,8 +132,8 @@ class RetrainingConfig(Group):
         ge=0,
         le=100_000,
         description=(
-            "Scored decision times during which the model before is asked too, and put back when the new one does "
-            "worse; 0 does not."
+            "Scored decision times, at least thirty horizons, during which the model before is asked too, and put "
+            "back when the new one does worse; 0 does not."
         ),
     )
     warm_start: bool = pydantic.Field(

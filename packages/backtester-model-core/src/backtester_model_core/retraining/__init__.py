@@ -3,6 +3,7 @@
 from backtester_model_core.retraining.contest import Contest, compare_forecasts, is_promoted, is_rolled_back
 from backtester_model_core.retraining.evidence import Evidence, LiveScores, Scorebook, side_came_true
 from backtester_model_core.retraining.policies import (
+    MIN_HORIZONS,
     Accuracy,
     Age,
     AllDue,
@@ -20,6 +21,7 @@ from backtester_model_core.retraining.policies import (
 from backtester_model_core.retraining.spells import Spell
 
 __all__ = [
+    "MIN_HORIZONS",
     "Accuracy",
     "Age",
     "AllDue",

@@ -15,6 +15,7 @@ from backtester_model_core.dataset import Dataset
 from backtester_model_core.events import Event, EventKind
 from backtester_model_core.model import BaseModel
 from backtester_model_core.retraining import (
+    MIN_HORIZONS,
     Contest,
     Evidence,
     GuardedPolicy,
@@ -232,6 +233,7 @@ class Life:
         times = self.sessions.known_at
         now, last = times[session], times[self.last_training]
         n_before, n_now = np.searchsorted(self.outcome_times, [last, now], side="right")
+        settings = self.config.retraining
         return Evidence(
             now=now,
             trained_at=times[reign.trained],
@@ -240,7 +242,7 @@ class Life:
             sessions_since_training=session - self.last_training,
             sessions_served=session - reign.start + 1,
             new_labels=int(n_now - n_before),
-            live=self.book.live(since=times[self.since], window=self.config.retraining.skill_window),
+            live=self.book.live(since=times[self.since], window=self._enough(settings.skill_window)),
             events=dict(self.counts),
             n_trainings=self.n_trainings,
             is_refused=self.stretches[-1].is_refused,
@@ -296,7 +298,8 @@ class Life:
             return False
         dataset, now = self.dataset, self.sessions.known_at[session]
         rows = np.flatnonzero((self.sessions.of_row >= reign.start) & (dataset.usable_from <= now))
-        horizon, planned = self.config.prediction_horizon, self.config.retraining.rollback_sessions
+        horizon = self.config.prediction_horizon
+        planned = self._enough(self.config.retraining.rollback_sessions)
         contest = compare_forecasts(
             dataset.known_at[rows],
             outcome=dataset.target[rows],
@@ -311,6 +314,10 @@ class Life:
         elif contest.n >= planned:
             self.rival = None
         return self.heir is not None
+
+    def _enough(self, n_times: int) -> int:
+        """Return a number of decision times, raised to the thirty horizons below which nothing is decided."""
+        return max(n_times, MIN_HORIZONS * self.config.prediction_horizon)
 
     def _rows_to_learn(self, session: int) -> IntArray:
         """Return the rows that a fit at the close of a session may learn from."""

@@ -27,7 +27,7 @@ DECIDED = {
 }
 """Kinds of events that are noticed or decided at a session's close, each from what was known by then."""
 
-MAX_CUTS = 12
+MAX_CUTS = 8
 
 Said = tuple[pd.Timestamp, str, str]
 """An event's instant, kind and message."""
@@ -50,7 +50,7 @@ def find_retraining_leaks(
     Args:
         config: What to run.
         bars: Checked bars.
-        cuts: Numbers of sessions to keep; by default up to twelve, one session after events or between them.
+        cuts: Numbers of sessions to keep; by default up to eight, one session after events or between them.
         run: The walk-forward to check; another one may be given to see a planted leak found.
     """
     whole = run(config, bars)
