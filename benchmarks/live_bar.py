@@ -8,6 +8,8 @@ processor's caches full of what the others left there, as it does after a pause.
 - *recomputed*: the same columns by pandas over the last 250 bars, and the adapter's ``predict`` of one row, which is
   the framework's own but for a check of the answer.
 - *together*: features and answer of the same bars, added bar by bar.
+- *whole*: ``SignalStream.update``, from the bar to the signal: checked, computed, answered, calibrated and decided on;
+  *recomputed* is then pandas and the framework alone.
 
 All models are trained on the columns of ``basic``, forests and boosting of 100 trees, recurrent networks of 32 units
 over windows of 30 rows.
@@ -31,9 +33,11 @@ import pandas as pd
 from backtester_model_core.adapter import ModelFrameworkAdapter, SequenceAdapter
 from backtester_model_core.bars import Panel
 from backtester_model_core.compiled import numba_is_here
-from backtester_model_core.factory import load_config
+from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.features import FeatureStream, evaluate, feature_set
 from backtester_model_core.plugins import plugins
+from backtester_model_core.streaming import SignalStream
+from backtester_model_core.streaming.incoming import rows_of
 from backtester_model_core.testing import random_bars
 from backtester_model_core.typing import FloatArray, RowStep
 
@@ -158,6 +162,31 @@ def model_contests(features: FloatArray, returns: FloatArray) -> Iterator[Contes
         yield Contest(name, _ways_to_ask(adapter, native, features, n_context))
 
 
+def stream_contests(bars: pd.DataFrame) -> Iterator[Contest]:
+    """Go from bars to signals, watched and not."""
+    records = rows_of(bars)
+    for name, fields in list(models())[:2]:
+        for is_watched in (False, True):
+            ways: dict[str, Way] = {}
+            for column, engine in (("compiled", "compiled"), ("plain", "python")):
+                if engine == "python" or numba_is_here():
+                    config = {**fields, "enable_monitoring": is_watched, "features": {"engine": engine}}
+                    model = create_model(load_config(config))
+                    model.train_dataset(model.prepare(bars.iloc[:WARM_UP]))
+                    with mock.patch.dict(sys.modules, {} if engine == "compiled" else {"numba": None}):
+                        stream = SignalStream(model, gate="policy")
+                    stream.warm_up(bars.iloc[:WARM_UP])
+                    ways[column] = lambda number, stream=stream: stream.update(records[number])  # type: ignore[misc]
+            native, adapter = model.native, plugins().adapter(model.config.framework)
+
+            def recomputed(number: int, adapter: Any = adapter, native: Any = native) -> Any:
+                row = pandas_basic(bars.iloc[number - TAIL + 1 : number + 1]).iloc[[-1]]
+                return adapter.predict(native, np.nan_to_num(row.to_numpy()))
+
+            ways["recomputed"] = recomputed
+            yield Contest(f"{name}{', watched' if is_watched else ''}", ways)
+
+
 def models() -> Iterator[tuple[str, dict[str, Any]]]:
     """Name each model with its configuration."""
     for framework, name, hyperparameters in (
@@ -256,6 +285,9 @@ def main() -> None:
         together.append(line_of(contest.name, sum_of(of_features, times)))
     print(f"\nFeatures and answer together\n\n{HEADER}")
     print("\n".join(together))
+    print(f"\nThe whole of a live bar\n\n{HEADER}")
+    for contest in stream_contests(bars):
+        print(line_of(contest.name, measure(contest, numbers, turn=arguments.turn)), flush=True)
 
 
 if __name__ == "__main__":
