@@ -10,7 +10,13 @@ from types import FunctionType
 import numpy as np
 import pytest
 
-from backtester_model_core.compiled import cache, compile_function, numba_is_here, write_functions
+from backtester_model_core.compiled import (
+    cache,
+    compile_function,
+    numba_is_here,
+    numba_works,
+    write_functions,
+)
 from backtester_model_core.exceptions import MissingExtraError
 
 FACTOR = 2.0
@@ -83,3 +89,22 @@ def test_without_numba_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
     with pytest.raises(MissingExtraError, match=r"Compiling scaled needs.*core\[fast\]"):
         compile_function(scaled, "float64(float64)")
+
+
+def test_a_numba_that_cannot_be_imported_is_told_and_done_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cache, "numba_is_here", lambda: True)
+    monkeypatch.setitem(sys.modules, "numba.core.errors", None)
+
+    assert not numba_works()
+    assert "installed but does not work" in caplog.text
+
+
+def test_where_numba_is_not_installed_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cache, "numba_is_here", lambda: False)
+
+    assert not numba_works()
+    assert caplog.text == ""

@@ -19,7 +19,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter, expect_config
 from backtester_model_core.artifacts import expect_files, pack_json, unpack_json
-from backtester_model_core.compiled import numba_is_here
+from backtester_model_core.compiled import numba_works
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import (
     ArtifactError,
@@ -210,7 +210,7 @@ class SklearnAdapter(ModelFrameworkAdapter[SklearnModel]):
         Raises:
             ModelError: When the estimator is neither linear nor made of trees, or a step before it has no such form.
         """
-        return row_step(model, compiled=numba_is_here())
+        return row_step(model, compiled=numba_works())
 
     def save_model(self, model: SklearnModel) -> ModelFiles:
         """Return the fitted pipeline as a skops file of trusted types.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from backtester_model_core.adapter import HeldBack, SequenceAdapter, expect_config
-from backtester_model_core.compiled import numba_is_here
+from backtester_model_core.compiled import numba_works
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.importance import permutation_importance
 from backtester_model_core.networks import NetworkWeights, network_step
@@ -95,7 +95,7 @@ class TensorFlowAdapter(SequenceAdapter[TensorFlowModel]):
         arrays, head = arrays_of(model.weights, placed)
         weights = NetworkWeights(placed, arrays, head, model.scaling, model.target, model.seen)
         takes_sequences = model.config.model_architecture.takes_sequences
-        return network_step(weights, takes_sequences=takes_sequences, compiled=numba_is_here())
+        return network_step(weights, takes_sequences=takes_sequences, compiled=numba_works())
 
     def save_model(self, model: TensorFlowModel) -> ModelFiles:
         """Return the layers as JSON and the weights as npz.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backtester_model_core.adapter import HeldBack, SequenceAdapter, expect_config
-from backtester_model_core.compiled import numba_is_here
+from backtester_model_core.compiled import numba_works
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ArtifactError, ModelError
 from backtester_model_core.importance import permutation_importance
@@ -166,7 +166,7 @@ class PyTorchAdapter(SequenceAdapter[TorchModel]):
         arrays, head = arrays_of(network, placed)
         weights = NetworkWeights(placed, arrays, head, features, model.target, model.seen)
         takes_sequences = model.config.model_architecture.takes_sequences
-        return network_step(weights, takes_sequences=takes_sequences, compiled=numba_is_here())
+        return network_step(weights, takes_sequences=takes_sequences, compiled=numba_works())
 
     def save_model(self, model: TorchModel) -> ModelFiles:
         """Return the weights and scalings as safetensors, and what else there is to know as JSON.

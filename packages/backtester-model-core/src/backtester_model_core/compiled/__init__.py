@@ -7,6 +7,7 @@ from backtester_model_core.compiled.cache import (
     check_numba,
     load_kernel,
     numba_is_here,
+    numba_works,
 )
 from backtester_model_core.compiled.function import compile_function
 from backtester_model_core.compiled.source import (
@@ -29,5 +30,6 @@ __all__ = [
     "join_source",
     "load_kernel",
     "numba_is_here",
+    "numba_works",
     "write_functions",
 ]

@@ -46,6 +46,18 @@ def check_numba(what: str) -> None:
         raise MissingExtraError.needs(what, "fast") from error
 
 
+def numba_works() -> bool:
+    """Tell whether numba is installed and can be imported; where it is there and cannot be, a log line says why."""
+    if not numba_is_here():
+        return False
+    try:
+        check_numba("Compiling")
+    except MissingExtraError as error:
+        logger.warning("numba is installed but does not work, so nothing is compiled: %s", error.__cause__)
+        return False
+    return True
+
+
 @functools.cache
 def load_kernel(name: str, source: str) -> Kernel:
     """Return the ``kernel`` of a module of that text, compiled, from the cache directory when it is there.
