@@ -534,6 +534,16 @@ def test_killed_run_resumes_to_the_same_bytes(counting, bars, tmp_path, fields):
     assert {name for name in whole if whole[name] != resumed[name]} <= {"timings.json"}
 
 
+def test_lived_windows_and_planned_ones_are_the_same_entries(linear_config, bars, tmp_path):
+    walk_forward(linear_config, bars, out=tmp_path)
+
+    walk_forward(retrained(linear_config, policy={"any": ["schedule"]}), bars, out=tmp_path)
+    walk_forward(retrained(linear_config, expires_after=20), bars, out=tmp_path)
+
+    assert len(list((tmp_path / "entries").iterdir())) == 5
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
 def test_finished_run_trains_nothing_again(own_plugins, counting, bars, tmp_path):
     config = retrained(counting, **EVENTFUL)
     walk_forward(config, bars, out=tmp_path)

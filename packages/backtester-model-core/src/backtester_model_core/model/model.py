@@ -321,19 +321,11 @@ class BaseModel(ABC):
 
     @property
     def latest_report(self) -> TrainReport:
-        """What the last training used.
-
-        Raises:
-            NotTrainedError: Before training.
-        """
+        """What the last training used; a model that is not trained refuses to say."""
         return self._trained_report("report")
 
     def continued(self, dataset: Dataset) -> Self:  # noqa: ARG002 - a default, to be replaced
-        """Return a model whose training goes on from this one's, on new rows; optional, this model stays.
-
-        Raises:
-            ModelError: When it cannot.
-        """
+        """Return a model whose training goes on from this one's, on new rows; optional, this model stays."""
         raise ModelError(
             f"{type(self).__name__} cannot continue a training. Set retraining.warm_start = false."
         )

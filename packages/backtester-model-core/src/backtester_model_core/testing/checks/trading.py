@@ -19,9 +19,20 @@ Follow = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 
 AT_FIT = [
     kind.value
-    for kind in (EventKind.TRAINED, EventKind.REFUSED, EventKind.GATE_OPENED, EventKind.GATE_CLOSED)
+    for kind in (
+        EventKind.TRAINED,
+        EventKind.REFUSED,
+        EventKind.CALIBRATED,
+        EventKind.GATE_OPENED,
+        EventKind.GATE_CLOSED,
+        EventKind.RETRAIN_TRIGGERED,
+        EventKind.RETRAIN_WITHHELD,
+        EventKind.CHALLENGER_PROMOTED,
+        EventKind.CHAMPION_KEPT,
+        EventKind.ROLLED_BACK,
+    )
 ]
-"""What happens at a fit, and so only where a window follows."""
+"""What happens at a fit, or is decided for what follows, and so only where a session follows."""
 
 FREE = CostsConfig(commission_bps=0, half_spread_bps=0, slippage_bps=0)
 JUMP = 1.5
