@@ -21,24 +21,22 @@ from backtester_model_core.monitoring import Monitor
 from backtester_model_core.plugins import plugins
 from backtester_model_core.retraining import GuardedPolicy, Trigger, retraining_policy
 from backtester_model_core.saving import to_artifact
-from backtester_model_core.signals import ModelSignal, SignalPolicy
+from backtester_model_core.signals import ModelSignal
 from backtester_model_core.streaming.answers import Answers, Foreseen
+from backtester_model_core.streaming.clock import BarClock
 from backtester_model_core.streaming.incoming import OHLCV, Incoming, read_bar, rows_of
 from backtester_model_core.streaming.memory import SymbolMemory
 from backtester_model_core.streaming.oversight import Oversight
 from backtester_model_core.streaming.rows import LiveRows
 from backtester_model_core.streaming.saved import read_state, write_state
+from backtester_model_core.streaming.serving import Models, Policies, Serving
 from backtester_model_core.streaming.together import Undecided, decide_together, silenced
 
 NAN = float("nan")
 NOTHING = Foreseen(NAN, None, NAN)
-MISSING_SPACINGS = 10
-MISSING_DAYS = 5
-NANOSECONDS_A_DAY = 86_400 * 10**9
 MAX_EVENTS = 1_000
 STATE_FORMAT = 1
 
-Models = BaseModel | Mapping[str, BaseModel]
 GateBy = Literal["evidence", "policy"]
 
 
@@ -81,9 +79,8 @@ class SignalStream:
         fast: bool = True,
         logger: logging.Logger | None = None,
     ) -> None:
-        self._fast = fast
-        self._answers = self._answering(model, None)
-        first = next(iter(self._answers.values())).model
+        self._serving = Serving(model, fast=fast)
+        first = self._serving.first.model
         self.config = first.config
         self.name = name or self.config.model_name
         self.logger = logger or logging.getLogger(__name__)
@@ -91,7 +88,8 @@ class SignalStream:
         self._gates = gate == "evidence" and self.config.gate.mode != "off"
         self._on_retrain = on_retrain
         self._check_every = self.config.monitoring.check_every
-        self._is_stamped_at_close = self.config.data_config.bar_stamp == "close"
+        stamps = self.config.data_config
+        self._clock = BarClock(frequency=stamps.frequency, is_stamped_at_close=stamps.bar_stamp == "close")
         self._rows = LiveRows(first, fast=fast)
         self._hooked = label_kind(self.config).is_meta or plugins().is_wrapped(
             self.config.framework, "backtester_signal"
@@ -104,7 +102,7 @@ class SignalStream:
         )
         if history is not None:
             self._oversight.bring(history)
-        self._fitted_at = next(iter(self._answers.values())).trained_to
+        self._fitted_at = self._serving.first.trained_to
         self._clear()
         self._began = self._oversight.snapshot()
 
@@ -199,7 +197,7 @@ class SignalStream:
         self,
         model: Models,
         *,
-        policy: SignalPolicy | Mapping[str, SignalPolicy] | None = None,
+        policy: Policies | None = None,
         fitted_at: np.datetime64 | None = None,
     ) -> None:
         """Serve the next bar with another trained model of the same features; what was remembered stays.
@@ -212,20 +210,12 @@ class SignalStream:
         Raises:
             ModelError: When the other model has other features.
         """
-        answers = self._answering(model, policy)
-        before = next(iter(self._answers.values())).model
-        after = next(iter(answers.values())).model
-        if after.columns != before.columns or after.context_rows != before.context_rows:
-            raise ModelError(
-                f"The model {after.config.model_name!r} has other features than {before.config.model_name!r}. "
-                "Make a new stream for it, and warm it up."
-            )
-        self._answers = answers
-        before_at, self._fitted_at = self._fitted_at, next(iter(answers.values())).trained_to
+        self._serving = self._serving.succeeded_by(model, policy)
+        before_at, self._fitted_at = self._fitted_at, self._serving.first.trained_to
         if fitted_at is not None:
             self._fitted_at = int(fitted_at.astype("datetime64[ns]").astype(np.int64))
         if self._fitted_at != before_at:  # else it is the same model with another policy
-            self._oversight.serve(after, trained_to=self._fitted_at)
+            self._oversight.serve(self._serving.first.model, trained_to=self._fitted_at)
         self._open_or_shut()
 
     @property
@@ -241,12 +231,12 @@ class SignalStream:
     @property
     def has_fast_step(self) -> bool:
         """Whether every model answers through a compiled step."""
-        return all(answers.step is not None for answers in self._answers.values())
+        return self._serving.has_fast_step
 
     @property
     def may_trade(self) -> bool:
         """Whether signals are let through."""
-        return all(answers.policy.may_trade for answers in self._answers.values())
+        return self._serving.may_trade
 
     def latest_features(self, symbol: str = "") -> Sequence[float]:
         """Return the features of a symbol's latest bar, in the order of the model's ``columns``."""
@@ -277,7 +267,8 @@ class SignalStream:
             "rows": self._rows.snapshot(),
             "symbols": {symbol: memory.snapshot() for symbol, memory in self._symbols.items()},
             "oversight": self._oversight.snapshot(),
-            "clock": [self._now, self._n_times, self._shortest, self._long_gap, self._fitted_at],
+            "clock": self._clock.snapshot(),
+            "fitted_at": self._fitted_at,
         }
 
     def save(self, folder: str | Path) -> None:
@@ -287,11 +278,7 @@ class SignalStream:
             ModelError: When the stream has a model for each symbol: save those by themselves, and the snapshot.
             ArtifactError: When the folder cannot be written.
         """
-        if set(self._answers) != {""}:
-            raise ModelError(
-                "This stream has a model for each symbol. Save each model, and snapshot() beside them."
-            )
-        model = self._answers[""].model
+        model = self._serving.single
         versions = VersionFolder(Path(folder) / "model")
         artifact = to_artifact(model)
         if (
@@ -338,19 +325,11 @@ class SignalStream:
             self._symbols[symbol] = self._rows.blank_memory()
             self._symbols[symbol].restore(state)
         self._oversight.restore(snapshot["oversight"], self._rows.columns)
-        self._now, self._n_times, self._shortest, self._long_gap, self._fitted_at = snapshot["clock"]
+        self._clock.restore(snapshot["clock"])
+        self._fitted_at = snapshot["fitted_at"]
         self._open_or_shut()
 
     # -- inside -------------------------------------------------------------------------------------------------
-
-    def _answering(self, model: Models, policy: Any) -> dict[str, Answers]:
-        """Bind a model, or one for each symbol; ``""`` stands for every symbol."""
-        if isinstance(model, BaseModel):
-            return {"": Answers(model, policy, fast=self._fast)}
-        policies = policy or {}
-        return {
-            symbol: Answers(each, policies.get(symbol), fast=self._fast) for symbol, each in model.items()
-        }
 
     @property
     def _state_of(self) -> dict[str, Any]:
@@ -360,18 +339,13 @@ class SignalStream:
     def _clear(self) -> None:
         self._symbols: dict[str, SymbolMemory] = {}
         self._rows.forget()
-        self._now = -(2**63)
-        self._n_times = 0
-        self._shortest = self._long_gap = 2**62
+        self._clock.reset()
         self._open_or_shut()
 
     def _open_or_shut(self) -> None:
         """Let the gate follow the evidence."""
-        if not self._gates:
-            return
-        opens = self.config.gate.mode == "warn" or self.evidence.shows_skill
-        for answers in self._answers.values():
-            answers.gated(may_trade=opens)
+        if self._gates:
+            self._serving.gate(may_trade=self.config.gate.mode == "warn" or self.evidence.shows_skill)
 
     def _new_symbol(self, incoming: Incoming) -> SymbolMemory:
         """Begin a symbol; the first bar of all says which columns there are."""
@@ -385,10 +359,10 @@ class SignalStream:
     def _row_of(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Any, float]:
         """Take a bar that comes next, and return the row that there is to ask about."""
         before = memory.at
-        if incoming.at > self._now:
+        if incoming.at > self._clock.now:
             self._begin_time(incoming.at)
         row = self._rows.take(memory, incoming)
-        if incoming.at - before > self._long_gap and memory.n_bars > 1:
+        if memory.n_bars > 1 and self._clock.is_long(incoming.at - before):
             message = f"no bar between {pd.Timestamp(before)} and {incoming.stamp}"
             self._note(EventKind.BARS_MISSING, message, incoming.symbol)
         self._oversight.saw(incoming)
@@ -397,7 +371,7 @@ class SignalStream:
     def _take(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Answers | None, Foreseen]:
         """Take a bar that comes next, and foresee."""
         asked, scale = self._row_of(memory, incoming)
-        answers = self._answers.get(incoming.symbol) or self._answers.get("")
+        answers = self._serving.of(incoming.symbol)
         foreseen, seconds = NOTHING, None
         if asked is not None and answers is not None:
             started = perf_counter()
@@ -408,7 +382,7 @@ class SignalStream:
         memory.expected = foreseen.expected
         if self._oversight.monitor is not None:
             self._oversight.monitor.saw(
-                np.datetime64(incoming.at + self._offset, "ns"),
+                np.datetime64(incoming.at + self._clock.offset, "ns"),
                 memory.features,
                 foreseen.expected,
                 seconds,
@@ -424,7 +398,7 @@ class SignalStream:
             return self._decided_together([Undecided(memory, incoming, answers, foreseen)])[0]
         expected, probability, scale = foreseen
         decision = answers.policy.decide(expected, probability, scale, held=memory.held)
-        stamp = incoming.stamp if self._is_stamped_at_close else incoming.stamp + self._spacing
+        stamp = incoming.stamp if self._clock.is_stamped_at_close else incoming.stamp + self._clock.spacing
         signal = ModelSignal(stamp, incoming.symbol, *decision)
         if self._oversight.is_stale:
             signal = silenced(signal)
@@ -435,32 +409,18 @@ class SignalStream:
 
     def _decided_together(self, undecided: Sequence[Undecided]) -> list[ModelSignal]:
         stamps = self.config.data_config
-        if not self._is_stamped_at_close:
-            stamps = stamps.model_copy(update={"frequency": f"{self._spacing // pd.Timedelta('1s')}s"})
+        if not self._clock.is_stamped_at_close:
+            stamps = stamps.model_copy(update={"frequency": f"{self._clock.spacing // pd.Timedelta('1s')}s"})
         return decide_together(
             undecided, columns=self._rows.columns, data_config=stamps, is_stale=self._oversight.is_stale
         )
 
-    @property
-    def _spacing(self) -> pd.Timedelta:
-        """How long a bar takes: as configured, or the shortest distance between two times so far."""
-        frequency = self.config.data_config.frequency
-        return pd.Timedelta(frequency) if frequency else pd.Timedelta(self._shortest, "ns")
-
-    @property
-    def _offset(self) -> int:
-        """Nanoseconds from a bar's stamp to the instant at which it is known."""
-        return 0 if self._is_stamped_at_close else self._spacing.value
-
     def _begin_time(self, at: int) -> None:
         """Count a new time, and now and then look at what was known by the one before."""
-        before, self._now = self._now, at
-        if self._n_times and at - before < self._shortest:
-            self._shortest = at - before
-            self._long_gap = max(MISSING_SPACINGS * self._shortest, MISSING_DAYS * NANOSECONDS_A_DAY)
-        self._n_times += 1
-        if self._n_times % self._check_every == 0:
-            self._look(before + self._offset)
+        known_by = self._clock.now + self._clock.offset
+        self._clock.begin(at)
+        if self._clock.n_times % self._check_every == 0:
+            self._look(known_by)
         if self._oversight.begin_time(at, trained_to=self._fitted_at):
             limit = self.config.retraining.expires_after
             self._note(EventKind.EXPIRED, f"the model is older than {limit}: its signals are not followed")
@@ -496,14 +456,16 @@ class SignalStream:
             message = f"the bar of {incoming.stamp} came again with other values; the first stands"
         self._note(EventKind.BAR_IGNORED, message, incoming.symbol)
         if memory.signal is None:  # only warmed up
-            answers = self._answers.get(incoming.symbol) or self._answers.get("")
+            answers = self._serving.of(incoming.symbol)
             return self._decided(memory, incoming, answers, NOTHING)
         return memory.signal
 
     def _note(
         self, kind: EventKind, message: str, symbol: str = "", figures: Mapping[str, float] | None = None
     ) -> None:
-        event = Event(np.datetime64(self._now, "ns"), kind, message, symbol=symbol, figures=figures or {})
+        event = Event(
+            np.datetime64(self._clock.now, "ns"), kind, message, symbol=symbol, figures=figures or {}
+        )
         self._keep([event])
         self.logger.info("%s", event)
 
