@@ -15,7 +15,7 @@ from backtester_model_core.monitoring.drift import MEASURES, FeatureMeasure, Joi
 from backtester_model_core.monitoring.histogram import N_BINS, Bins, Histogram
 from backtester_model_core.typing import FloatArray, IntArray, TimeArray
 
-MAX_ROWS = 5_000
+MAX_ROWS = 3_000
 """Training rows that a reference is made of, evenly spread in time."""
 
 MAX_SAMPLE = 1_000
