@@ -463,7 +463,7 @@ def test_monitoring_that_is_off_leaves_nothing_behind(linear_config):
     live(stream, wild())
 
     assert stream.monitor is None
-    assert stream.events == []
+    assert stream.events == ()
 
 
 def test_a_schedule_asks_for_a_training_and_its_model_takes_over(linear_config):

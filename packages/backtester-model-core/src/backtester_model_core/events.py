@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 EVENT_COLUMNS = ("at", "window", "symbol", "kind", "message", "figures")
+MAX_EVENTS = 1_000
 
 
 class EventKind(StrEnum):
@@ -64,6 +66,37 @@ class Event:
         """Say when, where and what."""
         where = "" if self.window is None else f" window {self.window}"
         return f"{self.at}{where} {self.kind}: {self.message}"
+
+
+class EventLog:
+    """The latest events of something that goes on for ever.
+
+    Args:
+        logger: Where events are logged as well.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._events: list[Event] = []
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The latest thousand, in the order in which they came."""
+        return tuple(self._events)
+
+    def say(self, event: Event) -> None:
+        """Log an event and keep it."""
+        self._logger.info("%s", event)
+        self.keep([event])
+
+    def keep(self, events: Iterable[Event]) -> None:
+        """Keep events that are logged already."""
+        self._events += events
+        del self._events[:-MAX_EVENTS]
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._events.clear()
 
 
 def event_frame(events: Iterable[Event]) -> pd.DataFrame:

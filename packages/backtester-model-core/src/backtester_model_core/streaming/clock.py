@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from backtester_model_core.config import DataConfig
+
 MISSING_SPACINGS = 10
 MISSING_DAYS = 5
 NANOSECONDS_A_DAY = 86_400 * 10**9
@@ -16,13 +18,12 @@ class BarClock:
     """Counts bar times, as UTC nanoseconds of their stamps.
 
     Args:
-        frequency: Spacing of the bars; the shortest distance between two times when not given.
-        is_stamped_at_close: Whether a bar is known at its stamp, or one spacing later.
+        stamps: How bars are stamped. Without a frequency, the shortest distance between two times is their spacing.
     """
 
-    def __init__(self, *, frequency: str | None, is_stamped_at_close: bool) -> None:
-        self._frequency = None if frequency is None else pd.Timedelta(frequency)
-        self.is_stamped_at_close = is_stamped_at_close
+    def __init__(self, stamps: DataConfig) -> None:
+        self._frequency = None if stamps.frequency is None else pd.Timedelta(stamps.frequency)
+        self.is_stamped_at_close = stamps.bar_stamp == "close"
         self.reset()
 
     def reset(self) -> None:
@@ -53,6 +54,12 @@ class BarClock:
     def offset(self) -> int:
         """Nanoseconds from a bar's stamp to the instant at which it is known."""
         return 0 if self.is_stamped_at_close else int(self.spacing.value)
+
+    def settled(self, stamps: DataConfig) -> DataConfig:
+        """Return how bars are stamped, with the spacing that is known by now."""
+        if self.is_stamped_at_close:
+            return stamps
+        return stamps.model_copy(update={"frequency": f"{self.spacing // pd.Timedelta('1s')}s"})
 
     def snapshot(self) -> list[int]:
         """Return the state as plain data."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any, NamedTuple
 
@@ -50,6 +50,28 @@ def read_bar(bar: Mapping[str, Any]) -> Incoming:
     if not is_sound:
         _refuse(values, stamp)
     return Incoming(values.get("symbol", ""), stamp, stamp.value, values)
+
+
+def read_together(bars: Iterable[Mapping[str, Any]]) -> list[Incoming]:
+    """Read bars of several symbols at one time.
+
+    Raises:
+        BarsError: When ``check_bars`` would refuse one, or their times differ.
+    """
+    given = [read_bar(bar) for bar in bars]
+    if len({incoming.at for incoming in given}) > 1:
+        stamps = sorted({str(incoming.stamp) for incoming in given})
+        hint = "Give the bars of one time together, and the next time's afterwards."
+        raise BarsError.of(
+            [BarsFault("several_times", "timestamp", None, len(stamps), stamps[0], stamps[1], hint)]
+        )
+    return given
+
+
+def rows_after(data: pd.DataFrame, at: int) -> pd.DataFrame:
+    """Return the rows of one symbol's frame that are later than a stamp in UTC nanoseconds."""
+    later: pd.DataFrame = data.loc[pd.DatetimeIndex(data.index).as_unit("ns").asi8 > at]
+    return later
 
 
 def rows_of(data: pd.DataFrame, symbol: str = "") -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from backtester_model_core.signals import ModelSignal, ModelSignalType
+from backtester_model_core.streaming.incoming import OHLCV, Incoming
 from backtester_model_core.typing import FloatArray
 
 
@@ -73,6 +74,14 @@ class SymbolMemory:
         self.window = window
         self.features: Sequence[float] = ()
         self.expected = nan
+
+    def why_ignored(self, incoming: Incoming) -> str:
+        """Say what is wrong with a bar that is not later than the latest."""
+        if incoming.at < self.at:
+            return f"a bar of {incoming.stamp} came late and was left out"
+        if tuple([incoming.values[name] for name in OHLCV]) == self.bar:
+            return f"the bar of {incoming.stamp} came again"
+        return f"the bar of {incoming.stamp} came again with other values; the first stands"
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain data."""

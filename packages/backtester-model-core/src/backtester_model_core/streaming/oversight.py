@@ -87,9 +87,9 @@ class Oversight:
 
     Args:
         model: The model that serves first.
-        gates: Whether evidence of skill decides on the gate.
+        gates: Whether evidence of skill decides on the gate, where ``gate.mode`` does not leave it open.
         policy: What says when to train again.
-        logger: Where the monitor logs.
+        logger: Where events are logged.
 
     Attributes:
         evidence: Evidence of skill gathered live.
@@ -108,7 +108,10 @@ class Oversight:
             self.monitor = Monitor(config, model.reference, logger=logger)
         self._book = LiveBook(window=config.retraining.skill_window, horizon=config.prediction_horizon)
         self._middle = None if model.classes is None else (model.classes[0] + model.classes[-1]) / 2
-        self._gates = gates
+        self._gates = gates and config.gate.mode != "off"
+        self._was_open = self.lets_through
+        self._logger = logger
+        self._awaits_outcomes = self._gates or config.enable_monitoring
         self._ledger: OutcomeLedger | None = None
         self._expires = (
             None if config.retraining.expires_after is None else Spell.of(config.retraining.expires_after)
@@ -120,6 +123,13 @@ class Oversight:
         self._trained_at: np.datetime64 = NOT_YET
         self._is_due = False
         self.is_stale = False
+
+    @property
+    def lets_through(self) -> bool | None:
+        """Whether signals may pass by the evidence there is; ``None`` where the policy decides."""
+        if not self._gates:
+            return None
+        return self.config.gate.mode == "warn" or self.evidence.shows_skill
 
     def bring(self, predictions: pd.DataFrame) -> None:
         """Take a walk-forward's out-of-sample predictions for evidence and for the reference of live skill.
@@ -145,11 +155,7 @@ class Oversight:
         )
         self._book.enter(outcomes, middle=self._middle)
         self._book.begin_anew()
-
-    def bind(self, columns: Sequence[str]) -> None:
-        """Take note of the columns that bars have."""
-        if self._gates or self.config.enable_monitoring:
-            self._ledger = OutcomeLedger(self.config, columns)
+        self._was_open = self.lets_through
 
     def serve(self, model: BaseModel, *, trained_to: int) -> None:
         """Look after another model from here on."""
@@ -164,18 +170,23 @@ class Oversight:
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
-    def begin_time(self, at: int, *, trained_to: int) -> bool:
-        """Count a decision time since the training, and return whether the model has just become too old."""
+    def begin_time(self, at: int, *, trained_to: int) -> list[Event]:
+        """Count a decision time since the training, and say when it has made the model too old."""
         if at <= trained_to:
-            return False
+            return []
         self._age += 1
-        was_stale = self.is_stale
-        if self._expires is not None:
-            self.is_stale = self._expires.is_exceeded(self._age, np.timedelta64(at - trained_to, "ns"))
-        return self.is_stale and not was_stale
+        if self._expires is None or self.is_stale:
+            return []
+        self.is_stale = self._expires.is_exceeded(self._age, np.timedelta64(at - trained_to, "ns"))
+        if not self.is_stale:
+            return []
+        message = f"the model is older than {self._expires}: its signals are not followed"
+        return [self._said(Event(np.datetime64(at, "ns"), EventKind.EXPIRED, message))]
 
-    def saw(self, incoming: Incoming) -> None:
-        """Remember a bar that will tell outcomes."""
+    def saw(self, incoming: Incoming, columns: Sequence[str]) -> None:
+        """Remember a bar that will tell outcomes, by the columns that bars have."""
+        if self._ledger is None and self._awaits_outcomes:
+            self._ledger = OutcomeLedger(self.config, columns)
         if self._ledger is not None:
             self._ledger.saw(incoming.symbol, incoming.stamp, incoming.values)
 
@@ -192,7 +203,18 @@ class Oversight:
         if self.monitor is not None:
             events, self.monitor.events = self.monitor.events, []
             self._counts.update(event.kind for event in events)
+        opens, was_open = self.lets_through, self._was_open
+        self._was_open = opens
+        if opens is not None and opens != was_open:
+            kind = EventKind.GATE_OPENED if opens else EventKind.GATE_CLOSED
+            value, n = self.evidence.value, self.evidence.n
+            message = f"evidence of skill stands at {value:.3g} after {n} decision times"
+            events.append(self._said(Event(now, kind, message, figures={"evidence": value, "n": float(n)})))
         return events, self._trigger(now, trained_to)
+
+    def _said(self, event: Event) -> Event:
+        self._logger.info("%s", event)
+        return event
 
     def _learn(self, now: np.datetime64) -> None:
         outcomes = None if self._ledger is None else self._ledger.settle()
@@ -255,7 +277,7 @@ class Oversight:
             ],
         }
 
-    def restore(self, snapshot: Mapping[str, Any], columns: Sequence[str]) -> None:
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot.
 
         Raises:
@@ -263,12 +285,12 @@ class Oversight:
         """
         self._ledger = None
         self.evidence = SkillEvidence.restored(snapshot["evidence"])
+        self._was_open = self.lets_through
         self._book.restore(snapshot["book"])
         if self.monitor is not None and snapshot["monitor"] is not None:
             self.monitor.restore(snapshot["monitor"])
-        if columns:
-            self.bind(columns)
-        if self._ledger is not None and snapshot["outcomes"] is not None:
+        if self._awaits_outcomes and snapshot["outcomes"] is not None:
+            self._ledger = OutcomeLedger(self.config, snapshot["outcomes"]["columns"])
             self._ledger.restore(snapshot["outcomes"])
         self._counts = Counter({EventKind(kind): n for kind, n in snapshot["counts"].items()})
         self._n_trainings, self._n_labels, self._age, trained_at, self._is_due, self.is_stale = snapshot[

@@ -39,6 +39,7 @@ class LiveRows:
 
     def forget(self) -> None:
         """Forget every bar, and which columns they have."""
+        self.symbols: dict[str, SymbolMemory] = {}
         self.columns: tuple[str, ...] = ()
         self._features = FeatureStream({})
         self._has_scale = False
@@ -67,8 +68,17 @@ class LiveRows:
         self.columns = tuple(columns)
         self._features = FeatureStream(wanted, engine=self._engine)
 
-    def blank_memory(self) -> SymbolMemory:
-        """Return the memory of a symbol that has no bar yet."""
+    def memory_of(self, incoming: Incoming) -> SymbolMemory:
+        """Return what is remembered of a bar's symbol; the first bar of all says which columns there are."""
+        memory = self.symbols.get(incoming.symbol)
+        if memory is None:
+            if not self.columns:
+                extra = [name for name in incoming.values if name not in {*OHLCV, "timestamp", "symbol"}]
+                self.bind([*OHLCV, *extra])
+            memory = self.symbols[incoming.symbol] = self._blank_memory()
+        return memory
+
+    def _blank_memory(self) -> SymbolMemory:
         return SymbolMemory(RowWindow(self.n_context + 1, len(self.names)) if self.n_context else None)
 
     def take(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Any, float]:
@@ -97,8 +107,12 @@ class LiveRows:
         return None, scale
 
     def snapshot(self) -> dict[str, Any]:
-        """Return what the features remember, as plain data."""
-        return {"columns": list(self.columns), "features": self._features.snapshot()}
+        """Return what is remembered, as plain data."""
+        return {
+            "columns": list(self.columns),
+            "features": self._features.snapshot(),
+            "symbols": {symbol: memory.snapshot() for symbol, memory in self.symbols.items()},
+        }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot.
@@ -110,3 +124,11 @@ class LiveRows:
         if snapshot["columns"]:
             self.bind(snapshot["columns"])
             self._features.restore(snapshot["features"])
+        for symbol, state in snapshot["symbols"].items():
+            self.symbols[symbol] = self._blank_memory()
+            self.symbols[symbol].restore(state)
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What a state must agree with: the features, and how many rows are looked back on."""
+        return {"features": list(self.names), "context_rows": self.n_context}

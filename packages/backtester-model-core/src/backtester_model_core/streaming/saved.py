@@ -8,11 +8,52 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backtester_model_core.exceptions import ArtifactError
+from backtester_model_core.artifacts import VersionFolder
+from backtester_model_core.exceptions import ArtifactError, ModelError
+from backtester_model_core.model import BaseModel
+from backtester_model_core.saving import to_artifact
 from backtester_model_core.storage import replace_file
 
 STATE = "state.json"
+STATE_FORMAT = 1
 MAX_STATE_BYTES = 2**28
+
+
+def save_stream(folder: Path, *, model: BaseModel, state: Mapping[str, Any]) -> None:
+    """Save a stream's model, where it is not saved there yet, and its state.
+
+    Raises:
+        ModelError: When the model cannot be written as data.
+        ArtifactError: When the folder cannot be written.
+    """
+    versions, artifact = VersionFolder(folder / "model"), to_artifact(model)
+    key = artifact.manifest.content_key
+    if versions.current() is None or versions.read().manifest.content_key != key:
+        versions.promote(versions.publish(artifact))
+    write_state(folder, state)
+
+
+def check_state(state: Mapping[str, Any], *, model: Mapping[str, Any], name: str) -> None:
+    """Refuse a state of another format, or of a model with other features.
+
+    Args:
+        state: The state.
+        model: What it must say of its model.
+        name: Name of the model that it is to be restored beside.
+
+    Raises:
+        ModelError: With what to do.
+    """
+    if state.get("format") != STATE_FORMAT:
+        raise ModelError(
+            f"The stream's state has the format {state.get('format')!r}; this version reads {STATE_FORMAT}. "
+            "Warm a new stream up."
+        )
+    if state["model"] != model:
+        raise ModelError(
+            f"The stream's state is of a model with other features than {name!r} has. "
+            "Restore it beside the model it was made with."
+        )
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> Path:

@@ -11,33 +11,32 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.artifacts import VersionFolder
 from backtester_model_core.evaluation import SkillEvidence
-from backtester_model_core.events import Event, EventKind, event_frame
-from backtester_model_core.exceptions import BarsError, BarsFault, ModelError
+from backtester_model_core.events import Event, EventKind, EventLog, event_frame
 from backtester_model_core.labels import label_kind
 from backtester_model_core.model import BaseModel
 from backtester_model_core.monitoring import Monitor
 from backtester_model_core.plugins import plugins
 from backtester_model_core.retraining import GuardedPolicy, Trigger, retraining_policy
-from backtester_model_core.saving import to_artifact
 from backtester_model_core.signals import ModelSignal
 from backtester_model_core.streaming.answers import Answers, Foreseen
 from backtester_model_core.streaming.clock import BarClock
-from backtester_model_core.streaming.incoming import OHLCV, Incoming, read_bar, rows_of
+from backtester_model_core.streaming.incoming import (
+    Incoming,
+    read_bar,
+    read_together,
+    rows_after,
+    rows_of,
+)
 from backtester_model_core.streaming.memory import SymbolMemory
 from backtester_model_core.streaming.oversight import Oversight
 from backtester_model_core.streaming.rows import LiveRows
-from backtester_model_core.streaming.saved import read_state, write_state
+from backtester_model_core.streaming.saved import STATE_FORMAT, check_state, read_state, save_stream
 from backtester_model_core.streaming.serving import Models, Policies, Serving
 from backtester_model_core.streaming.together import Undecided, decide_together, silenced
 
 NAN = float("nan")
 NOTHING = Foreseen(NAN, None, NAN)
-MAX_EVENTS = 1_000
-STATE_FORMAT = 1
-
-GateBy = Literal["evidence", "policy"]
 
 
 class SignalStream:
@@ -72,7 +71,7 @@ class SignalStream:
         model: Models,
         *,
         name: str | None = None,
-        gate: GateBy = "evidence",
+        gate: Literal["evidence", "policy"] = "evidence",
         history: pd.DataFrame | None = None,
         retraining: GuardedPolicy | None = None,
         on_retrain: Callable[[Trigger], Models | None] | None = None,
@@ -84,19 +83,16 @@ class SignalStream:
         self.config = first.config
         self.name = name or self.config.model_name
         self.logger = logger or logging.getLogger(__name__)
-        self.events: list[Event] = []
-        self._gates = gate == "evidence" and self.config.gate.mode != "off"
+        self._log = EventLog(self.logger)
         self._on_retrain = on_retrain
         self._check_every = self.config.monitoring.check_every
-        stamps = self.config.data_config
-        self._clock = BarClock(frequency=stamps.frequency, is_stamped_at_close=stamps.bar_stamp == "close")
+        self._clock = BarClock(self.config.data_config)
         self._rows = LiveRows(first, fast=fast)
-        self._hooked = label_kind(self.config).is_meta or plugins().is_wrapped(
-            self.config.framework, "backtester_signal"
-        )
+        is_wrapped = plugins().is_wrapped(self.config.framework, "backtester_signal")
+        self._hooked = is_wrapped or label_kind(self.config).is_meta
         self._oversight = Oversight(
             first,
-            gates=self._gates,
+            gates=gate == "evidence",
             policy=retraining or retraining_policy(self.config),
             logger=self.logger,
         )
@@ -119,9 +115,7 @@ class SignalStream:
             BarsError: When the bar must be refused; nothing has changed then.
         """
         incoming = read_bar(bar)
-        memory = self._symbols.get(incoming.symbol)
-        if memory is None:
-            memory = self._new_symbol(incoming)
+        memory = self._rows.memory_of(incoming)
         if incoming.at <= memory.at:
             return self._ignored(memory, incoming)
         answers, foreseen = self._take(memory, incoming)
@@ -133,17 +127,11 @@ class SignalStream:
         Raises:
             BarsError: When a bar must be refused, or the times differ; nothing has changed then.
         """
-        given = [read_bar(bar) for bar in bars]
-        if len({incoming.at for incoming in given}) > 1:
-            stamps = sorted({str(incoming.stamp) for incoming in given})
-            hint = "Give the bars of one time together, and the next time's afterwards."
-            raise BarsError.of(
-                [BarsFault("several_times", "timestamp", None, len(stamps), stamps[0], stamps[1], hint)]
-            )
+        given = read_together(bars)
         signals: dict[int, ModelSignal] = {}
         taken: dict[int, Undecided] = {}
         for place, incoming in enumerate(given):
-            memory = self._symbols.get(incoming.symbol) or self._new_symbol(incoming)
+            memory = self._rows.memory_of(incoming)
             if incoming.at <= memory.at:
                 signals[place] = self._ignored(memory, incoming)
             else:
@@ -166,7 +154,7 @@ class SignalStream:
         """
         for bar in rows_of(bars) if isinstance(bars, pd.DataFrame) else bars:
             incoming = read_bar(bar)
-            memory = self._symbols.get(incoming.symbol) or self._new_symbol(incoming)
+            memory = self._rows.memory_of(incoming)
             if incoming.at <= memory.at:
                 self._ignored(memory, incoming)
             else:
@@ -183,12 +171,10 @@ class SignalStream:
         Returns:
             One dict for each new row, or the one that stands when none is new; see ``ModelSignal.as_engine_dict``.
         """
-        memory = self._symbols.get(symbol)
-        new = data
-        if memory is not None:
-            new = data.loc[pd.DatetimeIndex(data.index).as_unit("ns").asi8 > memory.at]
-            if new.empty and memory.signal is not None:
-                return [memory.signal.as_engine_dict()]
+        memory = self._rows.symbols.get(symbol)
+        new = data if memory is None else rows_after(data, memory.at)
+        if new.empty and memory is not None and memory.signal is not None:
+            return [memory.signal.as_engine_dict()]
         return [self.update(bar).as_engine_dict() for bar in rows_of(new, symbol)]
 
     # -- the model --------------------------------------------------------------------------------------------------
@@ -240,32 +226,35 @@ class SignalStream:
 
     def latest_features(self, symbol: str = "") -> Sequence[float]:
         """Return the features of a symbol's latest bar, in the order of the model's ``columns``."""
-        return self._symbols[symbol].features
+        return self._rows.symbols[symbol].features
 
     def latest_forecast(self, symbol: str = "") -> float:
         """Return what was foreseen at a symbol's latest bar; NaN for nothing."""
-        return self._symbols[symbol].expected
+        return self._rows.symbols[symbol].expected
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The latest thousand events."""
+        return self._log.events
 
     @property
     def event_frame(self) -> pd.DataFrame:
-        """The latest thousand events, one a row."""
+        """The same, one a row."""
         return event_frame(self.events)
 
     # -- state --------------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
         """Forget every bar, and gather evidence from where this stream began."""
-        self._oversight.restore(self._began, ())
-        self.events = []
+        self._oversight.restore(self._began)
         self._clear()
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain data, without the model; it may be written as JSON."""
         return {
             "format": STATE_FORMAT,
-            "model": self._state_of,
+            "model": self._rows.layout,
             "rows": self._rows.snapshot(),
-            "symbols": {symbol: memory.snapshot() for symbol, memory in self._symbols.items()},
             "oversight": self._oversight.snapshot(),
             "clock": self._clock.snapshot(),
             "fitted_at": self._fitted_at,
@@ -278,15 +267,7 @@ class SignalStream:
             ModelError: When the stream has a model for each symbol: save those by themselves, and the snapshot.
             ArtifactError: When the folder cannot be written.
         """
-        model = self._serving.single
-        versions = VersionFolder(Path(folder) / "model")
-        artifact = to_artifact(model)
-        if (
-            versions.current() is None
-            or versions.read().manifest.content_key != artifact.manifest.content_key
-        ):
-            versions.promote(versions.publish(artifact))
-        write_state(Path(folder), self.snapshot())
+        save_stream(Path(folder), model=self._serving.single, state=self.snapshot())
 
     @classmethod
     def load(cls, folder: str | Path, **options: Any) -> Self:
@@ -309,52 +290,26 @@ class SignalStream:
         Raises:
             ModelError: When it is of another format, or of another model.
         """
-        if snapshot.get("format") != STATE_FORMAT:
-            raise ModelError(
-                f"The stream's state has the format {snapshot.get('format')!r}; this version reads {STATE_FORMAT}. "
-                "Warm a new stream up."
-            )
-        if snapshot["model"] != self._state_of:
-            raise ModelError(
-                f"The stream's state is of a model with other features than {self.config.model_name!r} has. "
-                "Restore it beside the model it was made with."
-            )
+        check_state(snapshot, model=self._rows.layout, name=self.config.model_name)
         self._clear()
         self._rows.restore(snapshot["rows"])
-        for symbol, state in snapshot["symbols"].items():
-            self._symbols[symbol] = self._rows.blank_memory()
-            self._symbols[symbol].restore(state)
-        self._oversight.restore(snapshot["oversight"], self._rows.columns)
+        self._oversight.restore(snapshot["oversight"])
         self._clock.restore(snapshot["clock"])
         self._fitted_at = snapshot["fitted_at"]
         self._open_or_shut()
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    @property
-    def _state_of(self) -> dict[str, Any]:
-        """What a state must agree with: the features, and how many rows are looked back on."""
-        return {"features": list(self._rows.names), "context_rows": self._rows.n_context}
-
     def _clear(self) -> None:
-        self._symbols: dict[str, SymbolMemory] = {}
+        self._log.clear()
         self._rows.forget()
         self._clock.reset()
         self._open_or_shut()
 
     def _open_or_shut(self) -> None:
-        """Let the gate follow the evidence."""
-        if self._gates:
-            self._serving.gate(may_trade=self.config.gate.mode == "warn" or self.evidence.shows_skill)
-
-    def _new_symbol(self, incoming: Incoming) -> SymbolMemory:
-        """Begin a symbol; the first bar of all says which columns there are."""
-        if not self._rows.columns:
-            extra = [name for name in incoming.values if name not in {*OHLCV, "timestamp", "symbol"}]
-            self._rows.bind([*OHLCV, *extra])
-            self._oversight.bind(self._rows.columns)
-        memory = self._symbols[incoming.symbol] = self._rows.blank_memory()
-        return memory
+        """Let the gate follow the evidence, where it does."""
+        if self._oversight.lets_through is not None:
+            self._serving.gate(may_trade=self._oversight.lets_through)
 
     def _row_of(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Any, float]:
         """Take a bar that comes next, and return the row that there is to ask about."""
@@ -365,7 +320,7 @@ class SignalStream:
         if memory.n_bars > 1 and self._clock.is_long(incoming.at - before):
             message = f"no bar between {pd.Timestamp(before)} and {incoming.stamp}"
             self._note(EventKind.BARS_MISSING, message, incoming.symbol)
-        self._oversight.saw(incoming)
+        self._oversight.saw(incoming, self._rows.columns)
         return row
 
     def _take(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Answers | None, Foreseen]:
@@ -381,13 +336,8 @@ class SignalStream:
                 self._oversight.awaits(incoming, forecast=foreseen.expected, baseline=answers.baseline)
         memory.expected = foreseen.expected
         if self._oversight.monitor is not None:
-            self._oversight.monitor.saw(
-                np.datetime64(incoming.at + self._clock.offset, "ns"),
-                memory.features,
-                foreseen.expected,
-                seconds,
-                incoming.symbol,
-            )
+            at = np.datetime64(incoming.at + self._clock.offset, "ns")
+            self._oversight.monitor.saw(at, memory.features, foreseen.expected, seconds, incoming.symbol)
         return answers, foreseen
 
     def _decided(
@@ -408,12 +358,8 @@ class SignalStream:
         return signal
 
     def _decided_together(self, undecided: Sequence[Undecided]) -> list[ModelSignal]:
-        stamps = self.config.data_config
-        if not self._clock.is_stamped_at_close:
-            stamps = stamps.model_copy(update={"frequency": f"{self._clock.spacing // pd.Timedelta('1s')}s"})
-        return decide_together(
-            undecided, columns=self._rows.columns, data_config=stamps, is_stale=self._oversight.is_stale
-        )
+        stamps, is_stale = self._clock.settled(self.config.data_config), self._oversight.is_stale
+        return decide_together(undecided, columns=self._rows.columns, data_config=stamps, is_stale=is_stale)
 
     def _begin_time(self, at: int) -> None:
         """Count a new time, and now and then look at what was known by the one before."""
@@ -421,39 +367,25 @@ class SignalStream:
         self._clock.begin(at)
         if self._clock.n_times % self._check_every == 0:
             self._look(known_by)
-        if self._oversight.begin_time(at, trained_to=self._fitted_at):
-            limit = self.config.retraining.expires_after
-            self._note(EventKind.EXPIRED, f"the model is older than {limit}: its signals are not followed")
+        self._log.keep(self._oversight.begin_time(at, trained_to=self._fitted_at))
 
     def _look(self, now: int) -> None:
         """Look after the model by what is known at an instant."""
         events, trigger = self._oversight.look(np.datetime64(now, "ns"), trained_to=self._fitted_at)
-        self._keep(events)
-        was_open = self.may_trade
+        self._log.keep(events)
         self._open_or_shut()
-        if self.may_trade != was_open:
-            kind = EventKind.GATE_OPENED if self.may_trade else EventKind.GATE_CLOSED
-            message = f"evidence of skill stands at {self.evidence.value:.3g} after {self.evidence.n} decision times"
-            self._note(kind, message, figures={"evidence": self.evidence.value, "n": float(self.evidence.n)})
         if trigger is None:
             return
-        if self._on_retrain is None:
-            self._note(EventKind.RETRAIN_SUGGESTED, trigger.reason, figures=trigger.figures)
-            return
-        self._note(EventKind.RETRAIN_TRIGGERED, trigger.reason, figures=trigger.figures)
-        successor = self._on_retrain(trigger)
+        kind = EventKind.RETRAIN_SUGGESTED if self._on_retrain is None else EventKind.RETRAIN_TRIGGERED
+        self._note(kind, trigger.reason, figures=trigger.figures)
+        successor = None if self._on_retrain is None else self._on_retrain(trigger)
         if successor is not None:
             self.replace_model(successor)
             self._note(EventKind.MODEL_REPLACED, "a newly trained model serves from here on")
 
     def _ignored(self, memory: SymbolMemory, incoming: Incoming) -> ModelSignal:
         """Note a bar that comes late or again, and return the signal that stands."""
-        if incoming.at < memory.at:
-            message = f"a bar of {incoming.stamp} came late and was left out"
-        elif tuple([incoming.values[name] for name in OHLCV]) == memory.bar:
-            message = f"the bar of {incoming.stamp} came again"
-        else:
-            message = f"the bar of {incoming.stamp} came again with other values; the first stands"
+        message = memory.why_ignored(incoming)
         self._note(EventKind.BAR_IGNORED, message, incoming.symbol)
         if memory.signal is None:  # only warmed up
             answers = self._serving.of(incoming.symbol)
@@ -463,12 +395,5 @@ class SignalStream:
     def _note(
         self, kind: EventKind, message: str, symbol: str = "", figures: Mapping[str, float] | None = None
     ) -> None:
-        event = Event(
-            np.datetime64(self._clock.now, "ns"), kind, message, symbol=symbol, figures=figures or {}
-        )
-        self._keep([event])
-        self.logger.info("%s", event)
-
-    def _keep(self, events: Sequence[Event]) -> None:
-        self.events += events
-        del self.events[:-MAX_EVENTS]
+        now = np.datetime64(self._clock.now, "ns")
+        self._log.say(Event(now, kind, message, symbol=symbol, figures=figures or {}))
