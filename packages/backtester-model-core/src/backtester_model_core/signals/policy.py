@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
@@ -157,7 +157,7 @@ class SignalPolicy:
         """
         if isnan(expected):
             return _UNFORESEEN
-        up = self._one_probability_up(expected, probability, scale)
+        up = self._up_of_value(expected, scale) if probability is None else self._up_of_one(probability)
         if isnan(up):
             return _WITHOUT_RESIDUALS if self.residuals is None else _WITHOUT_VOLATILITY
         lean = 1 if up > 0.5 else -1 if up < 0.5 else 0
@@ -176,15 +176,19 @@ class SignalPolicy:
         names = _STRONG if confidence >= self.strong_confidence else _PLAIN
         return Decision(names[lean], confidence, up, lean * min(size, self.sizing.max_gross), _ACTED)
 
-    def _one_probability_up(
-        self, expected: float, probability: Sequence[float] | None, scale: float
-    ) -> float:
-        if probability is not None:
-            raw = rise_share_of_one(probability, self._columns)
-            return raw if self.calibrator is None else self.calibrator.of_one(raw)
+    def _up_of_value(self, expected: float, scale: float) -> float:
         if self.residuals is None:
             return _NAN
         return self.residuals.probability_up_of_one(expected, self.baseline, scale)  # type: ignore[arg-type]
+
+    @cached_property
+    def _up_of_one(self) -> Callable[[Sequence[float]], float]:
+        """What turns the probabilities of one row into that of a rise; composed once, as it is called at every bar."""
+        raw = rise_share_of_one(self._columns)
+        if self.calibrator is None:
+            return raw
+        calibrated = self.calibrator.of_one
+        return lambda probability: calibrated(raw(probability))
 
     @cached_property
     def _columns(self) -> ClassColumns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -47,15 +47,27 @@ def rise_share(probability: FloatArray, classes: tuple[float, ...]) -> FloatArra
     return np.asarray(np.where(either == 0, 0.5, up / np.where(either == 0, 1.0, either)), dtype=np.float64)
 
 
-def rise_share_of_one(probability: Sequence[float], columns: ClassColumns) -> float:
-    """Return :func:`rise_share` of one row."""
-    up, down = 0.0, 0.0
-    for position in columns.rises:
-        up += probability[position]
-    for position in columns.falls:
-        down += probability[position]
-    either = up + down
-    return 0.5 if either == 0 else up / either
+def rise_share_of_one(columns: ClassColumns) -> Callable[[Sequence[float]], float]:
+    """Return what computes :func:`rise_share` of one row."""
+    if len(columns.rises) == len(columns.falls) == 1:
+        rise, fall = columns.rises[0], columns.falls[0]
+
+        def share_of_two(probability: Sequence[float]) -> float:
+            up = probability[rise]
+            either = up + probability[fall]
+            return up / either if either else 0.5
+
+        return share_of_two
+
+    def share(probability: Sequence[float]) -> float:
+        up, down = 0.0, 0.0
+        for position in columns.rises:
+            up += probability[position]
+        for position in columns.falls:
+            down += probability[position]
+        return up / (up + down) if up + down else 0.5
+
+    return share
 
 
 def is_flat_likeliest(probability: FloatArray, classes: tuple[float, ...]) -> BoolArray:

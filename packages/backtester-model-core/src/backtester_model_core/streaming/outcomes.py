@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +53,7 @@ class OutcomeLedger:
     def __init__(self, config: ModelConfig, columns: Sequence[str]) -> None:
         self._config = config
         self._columns = tuple(columns)
+        self._pick = itemgetter(*self._columns)
         self._context = config.label.volatility_window + SETTLING
         self._patience = config.prediction_horizon + config.label.delisted_after + SETTLING
         self._bars: dict[str, list[list[Any]]] = {}
@@ -62,7 +64,7 @@ class OutcomeLedger:
 
     def saw(self, symbol: str, stamp: pd.Timestamp, values: Mapping[str, Any]) -> None:
         """Remember a bar."""
-        row = [stamp, *(values[name] for name in self._columns)]
+        row = [stamp, *self._pick(values)]
         try:
             self._bars[symbol].append(row)
         except KeyError:
@@ -114,6 +116,7 @@ class OutcomeLedger:
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
         self._columns = tuple(snapshot["columns"])
+        self._pick = itemgetter(*self._columns)
         self._bars = {
             symbol: [[pd.Timestamp(row[0]), *row[1:]] for row in rows]
             for symbol, rows in snapshot["bars"].items()
