@@ -26,6 +26,9 @@ STAKES = (0.1, 0.2, 0.4, 0.8)
 LARGEST = 3.0
 """Outcomes and forecasts count at most so many of their earlier root mean squares."""
 
+PRIOR_WEIGHT = 250
+"""Decision times for which the baseline counts, beside those whose outcomes are known."""
+
 WATCHED_FIRST = 30
 """Decision times that only set the scale, before the first stake."""
 
@@ -34,9 +37,14 @@ class SkillEvidence:
     """The capital of a bettor who trusts the model: an e-process for "the forecasts know nothing".
 
     With y the outcome, b the baseline and f the forecast, a decision time pays
-    ``x = mean over symbols of clip((y - b)/3s_y) clip((f - b)/3s_f)`` on each share staked, where ``s_y`` and
-    ``s_f`` are root mean squares of earlier decision times. Under the null the mean of ``y - b`` is zero given the
+    ``x = mean over symbols of clip((y - m)/3s_y) clip((f - b)/3s_f)`` on each share staked, where ``s_y`` and
+    ``s_f`` are root mean squares of earlier decision times. Under the null the mean of ``y - m`` is zero given the
     past, and so is that of ``x``, exactly where nothing is clipped (classes) and by symmetry where something is.
+
+    The centre m is b moved towards the outcomes known so far, as if b were the mean of 250 of them: b itself is off
+    by its own training's luck, to the same side for the model's whole life, which a forecast that leans to one side
+    for long would be paid for.
+
     For horizons above one bar, every h-th decision time makes a process of its own, since the outcomes between
     them overlap; the capital is their average.
 
@@ -49,6 +57,7 @@ class SkillEvidence:
             raise EvaluationError(f"A horizon is at least one bar; given {horizon}.")
         self.horizon = horizon
         self.n = 0
+        self._outcome_sum = 0.0
         self._outcome_squares = 0.0
         self._forecast_squares = 0.0
         self._capital = [[1.0] * len(STAKES) for _ in range(horizon)]
@@ -94,6 +103,8 @@ class SkillEvidence:
             lean: (n_symbols,) forecasts less baselines, f - b.
         """
         y, f = np.asarray(excess, dtype=np.float64), np.asarray(lean, dtype=np.float64)
+        mean = float(np.mean(y))
+        y = y - self._outcome_sum / (self.n + PRIOR_WEIGHT)
         if self.n >= WATCHED_FIRST and self._outcome_squares > 0 and self._forecast_squares > 0:
             s_y, s_f = sqrt(self._outcome_squares / self.n), sqrt(self._forecast_squares / self.n)
             outcomes, forecasts = np.clip(y / (LARGEST * s_y), -1, 1), np.clip(f / (LARGEST * s_f), -1, 1)
@@ -102,6 +113,7 @@ class SkillEvidence:
             for place, stake in enumerate(STAKES):
                 turn[place] *= 1 + stake * payoff
         self.n += 1
+        self._outcome_sum += mean
         self._outcome_squares += float(np.mean(y**2))
         self._forecast_squares += float(np.mean(f**2))
 
@@ -110,7 +122,7 @@ class SkillEvidence:
         return {
             "horizon": self.horizon,
             "n": self.n,
-            "squares": [self._outcome_squares, self._forecast_squares],
+            "sums": [self._outcome_sum, self._outcome_squares, self._forecast_squares],
             "capital": [list(turn) for turn in self._capital],
         }
 
@@ -124,7 +136,8 @@ class SkillEvidence:
         try:
             evidence = cls(int(snapshot["horizon"]))
             evidence.n = int(snapshot["n"])
-            evidence._outcome_squares, evidence._forecast_squares = map(float, snapshot["squares"])
+            sums = [float(value) for value in snapshot["sums"]]
+            evidence._outcome_sum, evidence._outcome_squares, evidence._forecast_squares = sums
             capital = [[float(value) for value in turn] for turn in snapshot["capital"]]
         except (KeyError, TypeError, ValueError) as error:
             raise EvaluationError(f"This is not a snapshot of skill evidence: {error!r}.") from error
