@@ -122,7 +122,7 @@ def test_listing_adapters_imports_no_framework_and_no_plotting() -> None:
     imported = modules_after("adapters")
 
     assert not imported & {"joblib", "keras", "plotly", "scipy", "sklearn", "tensorflow", "torch"}
-    assert "backtester_model_sklearn" not in imported
+    assert "backtester_model_sklearn.adapter" not in imported
 
 
 def test_the_check_of_imports_would_see_a_framework() -> None:

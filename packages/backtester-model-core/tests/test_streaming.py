@@ -17,6 +17,7 @@ from backtester_model_core.exceptions import (
     ModelError,
     NotTrainedError,
     PredictionError,
+    TrainingError,
 )
 from backtester_model_core.factory import create_model
 from backtester_model_core.hookspecs import hookimpl
@@ -660,3 +661,183 @@ def test_outcomes_over_the_cross_section_are_those_of_the_labels(linear_config):
 
     assert stream.evidence.n == wanted.n
     assert stream.evidence.value == pytest.approx(wanted.value)
+
+
+# -- what once went wrong ---------------------------------------------------------------------------------------
+
+
+def test_each_symbols_own_policy_decides_also_together(linear_config):
+    panel = random_panel(2, 200, seed=1, momentum=0.3)
+    models = {name: trained(linear_config, panel.xs(name, level="symbol")) for name in ("S000", "S001")}
+    models["S001"].policy = replace(models["S001"].policy, signal_threshold=0.999, confidence_threshold=0.999)
+    stream = SignalStream(models, gate="policy")
+
+    signals = [
+        signal
+        for _, together in panel.groupby(level="timestamp")
+        for signal in stream.update_panel(rows_of(together))
+    ]
+
+    acted = {
+        name: [s.target_weight for s in signals if s.symbol == name and s.target_weight] for name in models
+    }
+    assert set(np.abs(acted["S000"])) == {0.5}
+    assert acted["S001"] == []
+
+
+def test_scores_of_policies_that_differ_are_not_ranked(linear_config):
+    panel = random_panel(2, 200, seed=1)
+    sizing = linear_config.sizing.model_copy(update={"selection": "top_bottom", "n_selected": 1})
+    config = linear_config.model_copy(update={"sizing": sizing})
+    models = {name: trained(config, panel.xs(name, level="symbol")) for name in ("S000", "S001")}
+    models["S001"].policy = replace(models["S001"].policy, signal_threshold=0.9, confidence_threshold=0.9)
+    stream = SignalStream(models, gate="policy")
+    stream.warm_up(panel.iloc[:-2])
+
+    with pytest.raises(ModelError, match="policies that differ"):
+        stream.update_panel(rows_of(panel.iloc[-2:]))
+
+
+def test_a_training_that_led_to_nothing_is_asked_for_again(linear_config):
+    asked = []
+    retraining = linear_config.retraining.model_copy(update={"every": 40})
+    model = trained(gated(linear_config, "off", check_every=10, retraining=retraining), BARS)
+
+    live(SignalStream(model, on_retrain=asked.append))
+
+    assert len(asked) == 3  # after 40, 80 and 120 of the 148 sessions since the training
+
+
+def test_a_training_that_is_refused_leaves_the_model_in_force(linear_config):
+    def refuse(trigger):
+        raise TrainingError("one class only")
+
+    retraining = linear_config.retraining.model_copy(update={"every": 40})
+    stream = SignalStream(
+        trained(gated(linear_config, "off", check_every=10, retraining=retraining), BARS), on_retrain=refuse
+    )
+
+    signals = live(stream)
+
+    assert [event.message for event in stream.events if event.kind == "refused"] == ["one class only"] * 3
+    assert signals[-1].reason != Reason.NO_MODEL
+
+
+def test_a_policy_is_asked_also_where_nothing_is_watched(linear_config):
+    asked = []
+    retraining = linear_config.retraining.model_copy(update={"every": 40})
+    config = gated(linear_config, "off", retraining=retraining, enable_monitoring=False)
+
+    live(SignalStream(trained(config, BARS), on_retrain=asked.append))
+
+    assert asked
+
+
+def test_warming_up_trains_nothing(linear_config):
+    asked = []
+    stream = SignalStream(trained(gated(linear_config, "off"), BARS), on_retrain=asked.append)
+
+    stream.warm_up(BARS)
+
+    assert asked == []
+
+
+def test_what_a_backtest_brought_is_not_counted_again(linear_config):
+    config = gated(linear_config, "block")
+    shown = walk_forward(config, BARS).predictions
+    stream = SignalStream(trained(config, BARS), history=shown)
+    n_brought = stream.evidence.n
+
+    live(stream)
+
+    assert stream.evidence.n == n_brought
+
+
+def test_one_time_is_one_piece_of_evidence_however_late_its_symbols(linear_config):
+    panel = random_panel(2, 200, seed=1)
+    gaps = np.random.default_rng(0).random(200) < 0.3
+    gone = [(stamp, "S001") for stamp in panel.index.levels[0][gaps]]
+    panel = panel.drop(gone)
+    config = gated(linear_config, "block", check_every=1)
+    model = trained(config, panel)
+    dataset = model.prepare(panel)
+    forecast = model.predict_dataset(dataset).expected
+    stream = SignalStream(model)
+    for _, together in panel.groupby(level="timestamp"):
+        stream.update_panel(rows_of(together))
+
+    known = (dataset.known_at >= trained_to(model)) & ~np.isnan(forecast) & ~np.isnan(dataset.target)
+    assert stream.evidence.n <= len(np.unique(dataset.known_at[known]))
+
+
+def test_bars_stamped_at_their_open_are_known_one_spacing_later_from_the_first_on(linear_config):
+    stamps = linear_config.data_config.model_copy(update={"bar_stamp": "open"})
+    bars = random_bars(300, seed=3, frequency="h")
+    model = trained(gated(linear_config, "block", data_config=stamps), bars)
+
+    signals = live(SignalStream(model), bars)
+
+    assert [signal.timestamp for signal in signals] == list(bars.index + pd.Timedelta("1h"))
+
+
+def test_symbols_may_come_one_after_the_other(linear_config):
+    stream = SignalStream(trained(linear_config, BARS), gate="policy")
+
+    one = stream.generate_signals(BARS, "A")
+    other = stream.generate_signals(BARS, "B")
+
+    assert [signal["action"] for signal in one] == [signal["action"] for signal in other]
+
+
+def test_an_old_model_is_old_also_for_a_stream_that_begins_late(linear_config):
+    bars = random_bars(800, seed=3, momentum=0.3)
+    retraining = linear_config.retraining.model_copy(update={"expires_after": 100})
+    model = create_model(gated(linear_config, "off", retraining=retraining))
+    model.train_dataset(model.prepare(bars.iloc[:200]))
+    stream = SignalStream(model, gate="policy")
+    stream.warm_up(bars.iloc[700:720])
+
+    signals = live(stream, bars.iloc[720:])
+
+    assert {signal.reason for signal in signals} == {Reason.STALE_MODEL}
+
+
+def test_text_beside_a_bar_is_no_column(linear_config):
+    model = trained(gated(linear_config, "block", check_every=1), BARS)
+    plain, named = SignalStream(model), SignalStream(model)
+
+    signals = [named.update({**bar, "exchange": "NYSE"}) for bar in rows_of(BARS)]
+
+    assert str(signals) == str(live(plain))
+
+
+def test_a_needed_column_that_a_bar_lacks_is_named_before_anything_changes(linear_config):
+    bars = BARS.assign(vwap=BARS["close"])
+    features = linear_config.features.model_copy(update={"expressions": {"gap": "close / vwap - 1"}})
+    stream = SignalStream(trained(linear_config, bars, features=features))
+    live(stream, bars.iloc[:50])
+    before = state_of(stream)
+    bar = rows_of(bars)[50]
+    del bar["vwap"]
+
+    with pytest.raises(BarsError, match="vwap"):
+        stream.update(bar)
+    assert stream.update(rows_of(bars)[50]).timestamp == bars.index[50]
+    assert before != state_of(stream)
+
+
+def test_drift_is_not_lost_at_a_restart(linear_config):
+    bars = wild()
+    model = create_model(gated(linear_config, "off"))
+    model.train_dataset(model.prepare(bars.iloc[:300]))
+    stream = SignalStream(model)
+    stream.warm_up(bars.iloc[:300])
+    kinds = set()
+    for bar in rows_of(bars.iloc[300:]):
+        stream.update(bar)
+        kinds |= {event.kind.value for event in stream.events}
+        again = SignalStream(model)
+        again.restore(json.loads(json.dumps(stream.snapshot())))
+        stream = again
+
+    assert "feature_drift" in kinds

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from backtester_model_core.bars.panel import bar_spacing
 from backtester_model_core.config import DataConfig
+from backtester_model_core.exceptions import ModelError
+from backtester_model_core.model import BaseModel
 
 MISSING_SPACINGS = 10
 MISSING_DAYS = 5
@@ -18,12 +21,28 @@ class BarClock:
     """Counts bar times, as UTC nanoseconds of their stamps.
 
     Args:
-        stamps: How bars are stamped. Without a frequency, the shortest distance between two times is their spacing.
+        stamps: How bars are stamped.
+        like: A model whose training bars say how far apart bars are, where ``stamps`` does not.
+
+    Raises:
+        ModelError: When bars are stamped at their open and nobody says how long they take.
     """
 
-    def __init__(self, stamps: DataConfig) -> None:
-        self._frequency = None if stamps.frequency is None else pd.Timedelta(stamps.frequency)
+    def __init__(self, stamps: DataConfig, *, like: BaseModel) -> None:
         self.is_stamped_at_close = stamps.bar_stamp == "close"
+        known_at = None if like.trained_on is None else like.trained_on.known_at
+        if stamps.frequency is not None:
+            self.spacing = pd.Timedelta(stamps.frequency)
+        elif known_at is not None and len(known_at) > 1:
+            self.spacing = pd.Timedelta(bar_spacing(pd.DatetimeIndex(known_at)))
+        elif not self.is_stamped_at_close:
+            raise ModelError(
+                "Bars stamped at their open are known one spacing later. Say how long a bar takes in "
+                "data_config.frequency, such as '1D' or '1h'."
+            )
+        else:
+            self.spacing = pd.Timedelta(0)
+        self.offset = 0 if self.is_stamped_at_close else int(self.spacing.value)
         self.reset()
 
     def reset(self) -> None:
@@ -44,16 +63,6 @@ class BarClock:
     def is_long(self, gap: int) -> bool:
         """Say whether bars are missing in a gap: ten spacings are, if they are more than five days."""
         return gap > self._long_gap
-
-    @property
-    def spacing(self) -> pd.Timedelta:
-        """How long a bar takes."""
-        return pd.Timedelta(self._shortest, "ns") if self._frequency is None else self._frequency
-
-    @property
-    def offset(self) -> int:
-        """Nanoseconds from a bar's stamp to the instant at which it is known."""
-        return 0 if self.is_stamped_at_close else int(self.spacing.value)
 
     def settled(self, stamps: DataConfig) -> DataConfig:
         """Return how bars are stamped, with the spacing that is known by now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import inf
+from numbers import Real
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -50,6 +51,35 @@ def read_bar(bar: Mapping[str, Any]) -> Incoming:
     if not is_sound:
         _refuse(values, stamp)
     return Incoming(values.get("symbol", ""), stamp, stamp.value, values)
+
+
+def extra_columns(incoming: Incoming) -> list[str]:
+    """Return the names of a bar's further columns of numbers."""
+    return [
+        str(name)
+        for name, value in incoming.values.items()
+        if name not in {*OHLCV, "timestamp", "symbol"}
+        and isinstance(value, Real)
+        and not isinstance(value, bool)
+    ]
+
+
+def check_extra(incoming: Incoming, names: Iterable[str]) -> None:
+    """Refuse a bar that lacks a further column that is needed.
+
+    Raises:
+        BarsError: With the columns.
+    """
+    missing = [name for name in names if not isinstance(incoming.values.get(name), Real)]
+    if missing:
+        hint = "A feature or the label needs it: give it with every bar, NaN where it is unknown."
+        first = str(incoming.stamp)
+        raise BarsError.of(
+            [
+                BarsFault("missing_column", name, incoming.symbol or None, 1, first, None, hint)
+                for name in missing
+            ]
+        )
 
 
 def read_together(bars: Iterable[Mapping[str, Any]]) -> list[Incoming]:

@@ -75,6 +75,10 @@ class SymbolMemory:
         self.features: Sequence[float] = ()
         self.expected = nan
 
+    def stand_aside(self) -> None:
+        """Take note that no signal is given, so that none stands and no side is held."""
+        self.expected, self.held, self.signal = nan, 0, None
+
     def why_ignored(self, incoming: Incoming) -> str:
         """Say what is wrong with a bar that is not later than the latest."""
         if incoming.at < self.at:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,30 +13,13 @@ from backtester_model_core.bars import Panel
 from backtester_model_core.bars.panel import bar_spacing, utc_stamps
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.labels import compute_label
-from backtester_model_core.typing import FloatArray, TimeArray
+from backtester_model_core.monitoring import KnownOutcomes
+
+LONG_SILENCE = 10
+"""Times the patience with one symbol after which a silent one is given up."""
 
 SETTLING = 5
 """Bars beyond the label's own that a tail keeps, so that no window in it is cut short."""
-
-
-class Outcomes(NamedTuple):
-    """Forecasts whose outcomes are known, in order of their decision times.
-
-    Attributes:
-        symbols: Each row's symbol.
-        known_at: (n,) decision times.
-        usable_from: (n,) instants from which the outcomes may be used.
-        outcome: (n,) what happened.
-        forecast: (n,) what was foreseen.
-        baseline: (n,) training mean of the model that foresaw.
-    """
-
-    symbols: Sequence[str]
-    known_at: TimeArray
-    usable_from: TimeArray
-    outcome: FloatArray
-    forecast: FloatArray
-    baseline: FloatArray
 
 
 class OutcomeLedger:
@@ -74,10 +57,11 @@ class OutcomeLedger:
         """Remember what was foreseen at a bar, by its stamp in UTC nanoseconds."""
         self._waiting[at, symbol] = (forecast, baseline)
 
-    def settle(self) -> Outcomes | None:
-        """Hand over the forecasts whose outcomes are known by the latest bar, and forget them.
+    def settle(self) -> KnownOutcomes | None:
+        """Hand over the forecasts whose outcomes are known by the latest bar, time by time, and forget them.
 
-        A forecast whose symbol has long gone on without telling has no outcome and is forgotten too.
+        A time is handed over once every symbol's outcome is known, since outcomes of one time are one piece of
+        evidence. A forecast whose symbol, or all others, have long gone on without telling has none and is forgotten.
         """
         if not self._waiting:
             self._trim()
@@ -86,20 +70,17 @@ class OutcomeLedger:
         label = compute_label(panel, self._config)
         usable_from = label.label_end if label.settled_at is None else label.settled_at
         is_known = ~np.isnan(label.target) & (usable_from <= panel.known_at.max())
-        known = [key for key in sorted(self._waiting) if is_known[place[key]]]
+        overdue = self._overdue()
+        lost = [key for key in self._waiting if not is_known[place[key]] and key[0] < overdue[key[1]]]
+        open_times = {key[0] for key in self._waiting if not is_known[place[key]]} - {key[0] for key in lost}
+        known = [key for key in sorted(self._waiting) if is_known[place[key]] and key[0] not in open_times]
         rows = [place[key] for key in known]
         foreseen = np.array([self._waiting[key] for key in known]).reshape(-1, 2)
-        overdue = self._overdue()
-        for key in [*known, *(key for key in self._waiting if key[0] < overdue.get(key[1], key[0]))]:
-            self._waiting.pop(key, None)
+        for key in (*known, *lost):
+            del self._waiting[key]
         self._trim()
-        return Outcomes(
-            [symbol for _, symbol in known],
-            panel.known_at[rows],
-            usable_from[rows],
-            label.target[rows],
-            foreseen[:, 0],
-            foreseen[:, 1],
+        return KnownOutcomes(
+            panel.known_at[rows], usable_from[rows], foreseen[:, 0], label.target[rows], foreseen[:, 1]
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -154,10 +135,13 @@ class OutcomeLedger:
 
     def _overdue(self) -> dict[str, int]:
         """Return for each symbol the stamp before which a forecast has waited too long."""
+        times = sorted({row[0].value for rows in self._bars.values() for row in rows})
+        by_all = (
+            times[-LONG_SILENCE * self._patience] if len(times) > LONG_SILENCE * self._patience else times[0]
+        )
         return {
-            symbol: rows[-self._patience][0].value
+            symbol: max(rows[-self._patience][0].value if len(rows) >= self._patience else by_all, by_all)
             for symbol, rows in self._bars.items()
-            if len(rows) >= self._patience
         }
 
     def _trim(self) -> None:

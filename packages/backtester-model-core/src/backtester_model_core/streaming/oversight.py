@@ -3,125 +3,69 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import nan
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from backtester_model_core.bars.panel import utc_stamps
-from backtester_model_core.evaluation import SkillEvidence, mean_with_bound
+from backtester_model_core.evaluation import SkillEvidence
 from backtester_model_core.events import Event, EventKind
 from backtester_model_core.model import BaseModel
 from backtester_model_core.monitoring import KnownOutcomes, Monitor
-from backtester_model_core.retraining import Evidence, GuardedPolicy, LiveScores, Spell, Trigger
+from backtester_model_core.retraining import GuardedPolicy, Spell, Trigger
+from backtester_model_core.retraining.policies import MIN_HORIZONS
+from backtester_model_core.streaming.book import LiveBook
+from backtester_model_core.streaming.clock import NEVER
 from backtester_model_core.streaming.incoming import Incoming
 from backtester_model_core.streaming.outcomes import OutcomeLedger
-
-NOT_YET = np.datetime64("NaT", "ns")
-
-
-class LiveBook:
-    """Scores of the latest decision times, and the mean of all before them; it does not grow.
-
-    Args:
-        window: Decision times that count as live.
-        horizon: Bars from entry to exit, over which outcomes overlap.
-    """
-
-    def __init__(self, *, window: int, horizon: int) -> None:
-        self._live: deque[list[float]] = deque()
-        self._window, self._horizon = window, horizon
-        self._before = [0.0, 0.0]  # sum of g, and how many
-        self.latest_used = NOT_YET
-
-    def enter(self, known: KnownOutcomes, *, middle: float | None) -> None:
-        """Take outcomes that have become known."""
-        for right, _, g in known.by_decision_time(middle=middle).tolist():
-            self._live.append([g, right])
-            if len(self._live) > self._window:
-                self._retire()
-        if len(known.usable_from):
-            self.latest_used = np.fmax(self.latest_used, known.usable_from.max())
-
-    def begin_anew(self) -> None:
-        """Take what is live for what came before: another model serves from here on."""
-        while self._live:
-            self._retire()
-
-    def scores(self) -> LiveScores:
-        """Return the figures that a policy goes by."""
-        g, right = np.array(list(self._live)).reshape(-1, 2).T
-        skill, upper, n = mean_with_bound(g, horizon=self._horizon)
-        total, n_before = self._before
-        return LiveScores(
-            n=n,
-            skill=skill,
-            skill_upper=upper,
-            accuracy=float(right.mean()) if n else nan,
-            reference=total / n_before if n_before else nan,
-            n_reference=int(n_before),
-            latest_used=self.latest_used,
-        )
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state as plain data."""
-        used = None if np.isnat(self.latest_used) else int(self.latest_used.astype(np.int64))
-        return {"live": [list(row) for row in self._live], "before": list(self._before), "used": used}
-
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on from a snapshot."""
-        self._live = deque([float(value) for value in row] for row in snapshot["live"])
-        self._before = [float(value) for value in snapshot["before"]]
-        self.latest_used = NOT_YET if snapshot["used"] is None else np.datetime64(snapshot["used"], "ns")
-
-    def _retire(self) -> None:
-        g, _ = self._live.popleft()
-        self._before = [self._before[0] + g, self._before[1] + 1]
+from backtester_model_core.streaming.serving import Serving
+from backtester_model_core.streaming.tenure import Tenure
 
 
 class Oversight:
     """Looks after a live model every so many decision times, by what is known then.
 
     Args:
-        model: The model that serves first.
+        serving: The models that serve first. Drift is watched where one model serves all symbols.
         gates: Whether evidence of skill decides on the gate, where ``gate.mode`` does not leave it open.
         policy: What says when to train again.
+        asks: Whether the policy is asked also where ``enable_monitoring`` is off.
         logger: Where events are logged.
 
     Attributes:
         evidence: Evidence of skill gathered live.
+        tenure: How long the model has served.
         monitor: What watches the model; ``None`` where ``enable_monitoring`` is off.
     """
 
     def __init__(
-        self, model: BaseModel, *, gates: bool, policy: GuardedPolicy, logger: logging.Logger
+        self, serving: Serving, *, gates: bool, policy: GuardedPolicy, asks: bool, logger: logging.Logger
     ) -> None:
+        model = serving.first.model
         config = model.config
         self.config = config
         self.policy = policy
         self.evidence = SkillEvidence(config.prediction_horizon)
+        self.tenure = Tenure(serving.first.trained_to)
         self.monitor: Monitor | None = None
-        if config.enable_monitoring and model.reference is not None:
+        if config.enable_monitoring and model.reference is not None and serving.is_pooled:
             self.monitor = Monitor(config, model.reference, logger=logger)
-        self._book = LiveBook(window=config.retraining.skill_window, horizon=config.prediction_horizon)
+        n_live = max(config.retraining.skill_window, MIN_HORIZONS * config.prediction_horizon)
+        self._book = LiveBook(window=n_live, horizon=config.prediction_horizon)
         self._middle = None if model.classes is None else (model.classes[0] + model.classes[-1]) / 2
         self._gates = gates and config.gate.mode != "off"
         self._was_open = self.lets_through
         self._logger = logger
-        self._awaits_outcomes = self._gates or config.enable_monitoring
+        self._asks = asks or config.enable_monitoring
+        self._awaits_outcomes = self._gates or self._asks
+        self._brought_to = NEVER
         self._ledger: OutcomeLedger | None = None
-        self._expires = (
-            None if config.retraining.expires_after is None else Spell.of(config.retraining.expires_after)
-        )
+        limit = config.retraining.expires_after
+        self._expires = None if limit is None else Spell.of(limit)
         self._counts: Counter[EventKind] = Counter()
-        self._n_trainings = 1
-        self._n_labels = 0
-        self._age = 0
-        self._trained_at: np.datetime64 = NOT_YET
-        self._is_due = False
         self.is_stale = False
 
     @property
@@ -156,32 +100,32 @@ class Oversight:
         self._book.enter(outcomes, middle=self._middle)
         self._book.begin_anew()
         self._was_open = self.lets_through
+        self._brought_to = int(times.max().astype(np.int64)) if len(times) else NEVER
 
-    def serve(self, model: BaseModel, *, trained_to: int) -> None:
-        """Look after another model from here on."""
+    def serve(self, model: BaseModel, *, fitted_at: int) -> None:
+        """Look after another model from here on; the same one with another policy changes nothing."""
+        if fitted_at == self.tenure.fitted_at:
+            return
         if self.monitor is not None and model.reference is not None:
             self.monitor.serve(model.reference)
         self._book.begin_anew()
         self._counts.clear()
-        self._n_trainings += 1
-        self._n_labels = self._age = 0
-        self._trained_at = np.datetime64(trained_to, "ns")
-        self._is_due = self.is_stale = False
+        self.tenure.succeed(fitted_at)
+        self.is_stale = False
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
-    def begin_time(self, at: int, *, trained_to: int) -> list[Event]:
-        """Count a decision time since the training, and say when it has made the model too old."""
-        if at <= trained_to:
-            return []
-        self._age += 1
+    def begin_time(self, known_at: int) -> list[Event]:
+        """Count a decision time, and say when it has made the model too old."""
+        self.tenure.begin_time(known_at)
         if self._expires is None or self.is_stale:
             return []
-        self.is_stale = self._expires.is_exceeded(self._age, np.timedelta64(at - trained_to, "ns"))
+        age = np.timedelta64(known_at - self.tenure.fitted_at, "ns")
+        self.is_stale = self._expires.is_exceeded(self.tenure.sessions, age)
         if not self.is_stale:
             return []
         message = f"the model is older than {self._expires}: its signals are not followed"
-        return [self._said(Event(np.datetime64(at, "ns"), EventKind.EXPIRED, message))]
+        return [self._said(Event(np.datetime64(known_at, "ns"), EventKind.EXPIRED, message))]
 
     def saw(self, incoming: Incoming, columns: Sequence[str]) -> None:
         """Remember a bar that will tell outcomes, by the columns that bars have."""
@@ -191,18 +135,22 @@ class Oversight:
             self._ledger.saw(incoming.symbol, incoming.stamp, incoming.values)
 
     def awaits(self, incoming: Incoming, *, forecast: float, baseline: float) -> None:
-        """Remember a forecast until its outcome is known."""
-        if self._ledger is not None:
+        """Remember a forecast until its outcome is known; one that a backtest has brought is known already."""
+        if self._ledger is not None and incoming.at > self._brought_to:
             self._ledger.foresaw(incoming.symbol, incoming.at, forecast=forecast, baseline=baseline)
 
-    def look(self, now: np.datetime64, *, trained_to: int) -> tuple[list[Event], Trigger | None]:
-        """Take what has become known, and return what there is to say and why to train again, if so."""
-        if self._ledger is not None:
-            self._learn(now)
-        events: list[Event] = []
-        if self.monitor is not None:
-            events, self.monitor.events = self.monitor.events, []
-            self._counts.update(event.kind for event in events)
+    def noticed(self) -> list[Event]:
+        """Return what the monitor has noticed since it was last asked; it is logged already."""
+        if self.monitor is None or not self.monitor.events:
+            return []
+        events, self.monitor.events = self.monitor.events, []
+        self._counts.update(event.kind for event in events)
+        return events
+
+    def look(self, now: np.datetime64) -> list[Event]:
+        """Take what has become known by an instant, and return what there is to say."""
+        self._learn(now)
+        events = self.noticed()
         opens, was_open = self.lets_through, self._was_open
         self._was_open = opens
         if opens is not None and opens != was_open:
@@ -210,71 +158,55 @@ class Oversight:
             value, n = self.evidence.value, self.evidence.n
             message = f"evidence of skill stands at {value:.3g} after {n} decision times"
             events.append(self._said(Event(now, kind, message, figures={"evidence": value, "n": float(n)})))
-        return events, self._trigger(now, trained_to)
+        return events
+
+    def wish(self, now: np.datetime64) -> Trigger | None:
+        """Ask the retraining policy; once it has wished for a training, it is not asked until there was one."""
+        known_from = np.fmax(np.datetime64(self.tenure.fitted_at, "ns"), self._book.latest_used)
+        if self.tenure.is_due or not self._asks or now < known_from:
+            return None
+        trigger = self.policy.due(
+            self.tenure.evidence(now, live=self._book.scores(), events=dict(self._counts))
+        )
+        self.tenure.is_due = trigger is not None
+        return trigger
+
+    def kept(self) -> None:
+        """Take note that a training has led to no successor."""
+        self._book.begin_anew()
+        self._counts.clear()
+        self.tenure.tried()
 
     def _said(self, event: Event) -> Event:
         self._logger.info("%s", event)
         return event
 
     def _learn(self, now: np.datetime64) -> None:
-        outcomes = None if self._ledger is None else self._ledger.settle()
-        if outcomes is None or len(outcomes.outcome) == 0:
+        known = None if self._ledger is None else self._ledger.settle()
+        if known is None or len(known.outcome) == 0:
             return
-        known = KnownOutcomes(
-            outcomes.known_at, outcomes.usable_from, outcomes.forecast, outcomes.outcome, outcomes.baseline
-        )
         if self.monitor is not None:
             self.monitor.learned(now, known)
         self._book.enter(known, middle=self._middle)
-        self._n_labels += len(outcomes.outcome)
-        excess, lean = outcomes.outcome - outcomes.baseline, outcomes.forecast - outcomes.baseline
-        _, starts = np.unique(outcomes.known_at, return_index=True)
+        self.tenure.learned(len(known.outcome))
+        excess, lean = known.outcome - known.baseline, known.forecast - known.baseline
+        _, starts = np.unique(known.known_at, return_index=True)
         for rows in np.split(np.arange(len(excess)), starts[1:]):
             self.evidence.update(excess[rows], lean[rows])
-
-    def _trigger(self, now: np.datetime64, trained_to: int) -> Trigger | None:
-        """Ask the retraining policy; once it has wished for a training, it is not asked until there was one."""
-        if self._is_due or not self.config.enable_monitoring:
-            return None
-        trained_at = self._trained_at if not np.isnat(self._trained_at) else np.datetime64(trained_to, "ns")
-        if now <= trained_at:
-            return None
-        trigger = self.policy.due(
-            Evidence(
-                now=now,
-                trained_at=trained_at,
-                age_sessions=self._age,
-                last_training_at=trained_at,
-                sessions_since_training=self._age,
-                sessions_served=self._age,
-                new_labels=self._n_labels,
-                live=self._book.scores(),
-                events=dict(self._counts),
-                n_trainings=self._n_trainings,
-            )
-        )
-        self._is_due = trigger is not None
-        return trigger
 
     # -- state --------------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain data."""
-        trained_at = None if np.isnat(self._trained_at) else int(self._trained_at.astype(np.int64))
         return {
             "evidence": self.evidence.snapshot(),
             "book": self._book.snapshot(),
             "monitor": None if self.monitor is None else self.monitor.snapshot(),
             "outcomes": None if self._ledger is None else self._ledger.snapshot(),
             "counts": {kind.value: n for kind, n in self._counts.items()},
-            "training": [
-                self._n_trainings,
-                self._n_labels,
-                self._age,
-                trained_at,
-                self._is_due,
-                self.is_stale,
-            ],
+            "tenure": self.tenure.snapshot(),
+            "is_stale": self.is_stale,
+            "brought_to": self._brought_to,
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -293,7 +225,5 @@ class Oversight:
             self._ledger = OutcomeLedger(self.config, snapshot["outcomes"]["columns"])
             self._ledger.restore(snapshot["outcomes"])
         self._counts = Counter({EventKind(kind): n for kind, n in snapshot["counts"].items()})
-        self._n_trainings, self._n_labels, self._age, trained_at, self._is_due, self.is_stale = snapshot[
-            "training"
-        ]
-        self._trained_at = NOT_YET if trained_at is None else np.datetime64(trained_at, "ns")
+        self.tenure.restore(snapshot["tenure"])
+        self.is_stale, self._brought_to = snapshot["is_stale"], snapshot["brought_to"]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from backtester_model_core.exceptions import ModelError
 from backtester_model_core.features import FeatureStream, resolve_features, return_volatility
 from backtester_model_core.model import BaseModel
-from backtester_model_core.streaming.incoming import OHLCV, Incoming
+from backtester_model_core.streaming.incoming import OHLCV, Incoming, check_extra, extra_columns
 from backtester_model_core.streaming.memory import RowWindow, SymbolMemory
 
 SCALE = "__scale__"
@@ -41,6 +41,7 @@ class LiveRows:
         """Forget every bar, and which columns they have."""
         self.symbols: dict[str, SymbolMemory] = {}
         self.columns: tuple[str, ...] = ()
+        self._extra: list[str] = []
         self._features = FeatureStream({})
         self._has_scale = False
 
@@ -62,10 +63,14 @@ class LiveRows:
                 "A stream needs a model that was trained on what prepare gave."
             )
         wanted = {name: expressions[name] for name in self.names}
+        label = config.label
+        needed = {config.target_column, label.side_column, label.excess_over}
+        needed.update(*(expression.columns() for expression in wanted.values()))
         self._has_scale = config.target_column in columns
         if self._has_scale:
             wanted[SCALE] = return_volatility(config.target_column)
-        self.columns = tuple(columns)
+        self.columns = tuple(name for name in columns if name in needed or name in OHLCV)
+        self._extra = [name for name in self.columns if name not in OHLCV]
         self._features = FeatureStream(wanted, engine=self._engine)
 
     def memory_of(self, incoming: Incoming) -> SymbolMemory:
@@ -73,8 +78,7 @@ class LiveRows:
         memory = self.symbols.get(incoming.symbol)
         if memory is None:
             if not self.columns:
-                extra = [name for name in incoming.values if name not in {*OHLCV, "timestamp", "symbol"}]
-                self.bind([*OHLCV, *extra])
+                self.bind([*OHLCV, *extra_columns(incoming)])
             memory = self.symbols[incoming.symbol] = self._blank_memory()
         return memory
 
@@ -87,9 +91,11 @@ class LiveRows:
         The first is a list of p features, or the window of rows that the model looks back on; ``None`` in warm-up.
 
         Raises:
-            ExpressionError: When it lacks a column; nothing has changed then.
+            BarsError: When it lacks a column that is needed; nothing has changed then.
         """
         values = incoming.values
+        if self._extra:
+            check_extra(incoming, self._extra)
         row = self._features.update(incoming.symbol, values)
         scale = row.pop() * self._root_horizon if self._has_scale else nan
         memory.n_bars += 1

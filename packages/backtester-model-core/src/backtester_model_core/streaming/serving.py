@@ -43,13 +43,18 @@ class Serving:
         return self._answers.get(symbol) or self._answers.get("")
 
     @property
+    def is_pooled(self) -> bool:
+        """Whether one model serves all symbols."""
+        return set(self._answers) == {""}
+
+    @property
     def single(self) -> BaseModel:
         """The one model.
 
         Raises:
             ModelError: When each symbol has its own.
         """
-        if set(self._answers) != {""}:
+        if not self.is_pooled:
             raise ModelError(
                 "This stream has a model for each symbol. Save each model, and snapshot() beside them."
             )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from backtester_model_core.evaluation import SkillEvidence
 from backtester_model_core.events import Event, EventKind, EventLog, event_frame
+from backtester_model_core.exceptions import TrainingError
 from backtester_model_core.labels import label_kind
 from backtester_model_core.model import BaseModel
 from backtester_model_core.monitoring import Monitor
@@ -21,6 +22,7 @@ from backtester_model_core.retraining import GuardedPolicy, Trigger, retraining_
 from backtester_model_core.signals import ModelSignal
 from backtester_model_core.streaming.answers import Answers, Foreseen
 from backtester_model_core.streaming.clock import BarClock
+from backtester_model_core.streaming.decisions import Undecided, decide_alone, decide_together
 from backtester_model_core.streaming.incoming import (
     Incoming,
     read_bar,
@@ -33,10 +35,8 @@ from backtester_model_core.streaming.oversight import Oversight
 from backtester_model_core.streaming.rows import LiveRows
 from backtester_model_core.streaming.saved import STATE_FORMAT, check_state, read_state, save_stream
 from backtester_model_core.streaming.serving import Models, Policies, Serving
-from backtester_model_core.streaming.together import Undecided, decide_together, silenced
 
-NAN = float("nan")
-NOTHING = Foreseen(NAN, None, NAN)
+NOTHING = Foreseen(float("nan"), None, float("nan"))
 
 
 class SignalStream:
@@ -86,19 +86,19 @@ class SignalStream:
         self._log = EventLog(self.logger)
         self._on_retrain = on_retrain
         self._check_every = self.config.monitoring.check_every
-        self._clock = BarClock(self.config.data_config)
+        self._clock = BarClock(self.config.data_config, like=first)
         self._rows = LiveRows(first, fast=fast)
         is_wrapped = plugins().is_wrapped(self.config.framework, "backtester_signal")
         self._hooked = is_wrapped or label_kind(self.config).is_meta
         self._oversight = Oversight(
-            first,
+            self._serving,
             gates=gate == "evidence",
             policy=retraining or retraining_policy(self.config),
+            asks=on_retrain is not None,
             logger=self.logger,
         )
         if history is not None:
             self._oversight.bring(history)
-        self._fitted_at = self._serving.first.trained_to
         self._clear()
         self._began = self._oversight.snapshot()
 
@@ -158,8 +158,8 @@ class SignalStream:
             if incoming.at <= memory.at:
                 self._ignored(memory, incoming)
             else:
-                self._row_of(memory, incoming)
-                memory.expected, memory.held = NAN, 0  # no signal was given, so none stands
+                self._row_of(memory, incoming, may_train=False)
+                memory.stand_aside()
 
     def generate_signals(self, data: pd.DataFrame, symbol: str = "") -> list[dict[str, Any]]:
         """Answer an event-driven engine, which passes one row at a time or a frame that grows.
@@ -197,11 +197,13 @@ class SignalStream:
             ModelError: When the other model has other features.
         """
         self._serving = self._serving.succeeded_by(model, policy)
-        before_at, self._fitted_at = self._fitted_at, self._serving.first.trained_to
-        if fitted_at is not None:
-            self._fitted_at = int(fitted_at.astype("datetime64[ns]").astype(np.int64))
-        if self._fitted_at != before_at:  # else it is the same model with another policy
-            self._oversight.serve(self._serving.first.model, trained_to=self._fitted_at)
+        first = self._serving.first
+        at = (
+            first.trained_to
+            if fitted_at is None
+            else int(fitted_at.astype("datetime64[ns]").astype(np.int64))
+        )
+        self._oversight.serve(first.model, fitted_at=at)
         self._open_or_shut()
 
     @property
@@ -240,7 +242,7 @@ class SignalStream:
     @property
     def event_frame(self) -> pd.DataFrame:
         """The same, one a row."""
-        return event_frame(self.events)
+        return event_frame(self._log.events)
 
     # -- state --------------------------------------------------------------------------------------------------
 
@@ -257,7 +259,6 @@ class SignalStream:
             "rows": self._rows.snapshot(),
             "oversight": self._oversight.snapshot(),
             "clock": self._clock.snapshot(),
-            "fitted_at": self._fitted_at,
         }
 
     def save(self, folder: str | Path) -> None:
@@ -295,7 +296,6 @@ class SignalStream:
         self._rows.restore(snapshot["rows"])
         self._oversight.restore(snapshot["oversight"])
         self._clock.restore(snapshot["clock"])
-        self._fitted_at = snapshot["fitted_at"]
         self._open_or_shut()
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -311,11 +311,13 @@ class SignalStream:
         if self._oversight.lets_through is not None:
             self._serving.gate(may_trade=self._oversight.lets_through)
 
-    def _row_of(self, memory: SymbolMemory, incoming: Incoming) -> tuple[Any, float]:
+    def _row_of(
+        self, memory: SymbolMemory, incoming: Incoming, *, may_train: bool = True
+    ) -> tuple[Any, float]:
         """Take a bar that comes next, and return the row that there is to ask about."""
         before = memory.at
         if incoming.at > self._clock.now:
-            self._begin_time(incoming.at)
+            self._begin_time(incoming.at, may_train=may_train)
         row = self._rows.take(memory, incoming)
         if memory.n_bars > 1 and self._clock.is_long(incoming.at - before):
             message = f"no bar between {pd.Timestamp(before)} and {incoming.stamp}"
@@ -335,9 +337,11 @@ class SignalStream:
             if incoming.at >= answers.trained_to:  # of what it may have learned from it says nothing new
                 self._oversight.awaits(incoming, forecast=foreseen.expected, baseline=answers.baseline)
         memory.expected = foreseen.expected
-        if self._oversight.monitor is not None:
+        monitor = self._oversight.monitor
+        if monitor is not None and incoming.at == self._clock.now:
             at = np.datetime64(incoming.at + self._clock.offset, "ns")
-            self._oversight.monitor.saw(at, memory.features, foreseen.expected, seconds, incoming.symbol)
+            monitor.saw(at, memory.features, foreseen.expected, seconds, incoming.symbol)
+            self._log.keep(self._oversight.noticed())
         return answers, foreseen
 
     def _decided(
@@ -346,42 +350,39 @@ class SignalStream:
         """Decide on one symbol by itself."""
         if answers is None or self._hooked:
             return self._decided_together([Undecided(memory, incoming, answers, foreseen)])[0]
-        expected, probability, scale = foreseen
-        decision = answers.policy.decide(expected, probability, scale, held=memory.held)
         stamp = incoming.stamp if self._clock.is_stamped_at_close else incoming.stamp + self._clock.spacing
-        signal = ModelSignal(stamp, incoming.symbol, *decision)
-        if self._oversight.is_stale:
-            signal = silenced(signal)
-        weight = signal.target_weight
-        memory.held = 1 if weight > 0 else -1 if weight < 0 else 0
-        memory.signal = signal
-        return signal
+        return decide_alone(memory, answers, foreseen, stamp, incoming.symbol, self._oversight.is_stale)
 
     def _decided_together(self, undecided: Sequence[Undecided]) -> list[ModelSignal]:
         stamps, is_stale = self._clock.settled(self.config.data_config), self._oversight.is_stale
         return decide_together(undecided, columns=self._rows.columns, data_config=stamps, is_stale=is_stale)
 
-    def _begin_time(self, at: int) -> None:
+    def _begin_time(self, at: int, *, may_train: bool) -> None:
         """Count a new time, and now and then look at what was known by the one before."""
-        known_by = self._clock.now + self._clock.offset
+        known_by = np.datetime64(self._clock.now + self._clock.offset, "ns")
         self._clock.begin(at)
         if self._clock.n_times % self._check_every == 0:
-            self._look(known_by)
-        self._log.keep(self._oversight.begin_time(at, trained_to=self._fitted_at))
+            self._log.keep(self._oversight.look(known_by))
+            self._open_or_shut()
+            trigger = self._oversight.wish(known_by) if may_train else None
+            if trigger is not None:
+                self._train(trigger)
+        self._log.keep(self._oversight.begin_time(at + self._clock.offset))
 
-    def _look(self, now: int) -> None:
-        """Look after the model by what is known at an instant."""
-        events, trigger = self._oversight.look(np.datetime64(now, "ns"), trained_to=self._fitted_at)
-        self._log.keep(events)
-        self._open_or_shut()
-        if trigger is None:
-            return
-        kind = EventKind.RETRAIN_SUGGESTED if self._on_retrain is None else EventKind.RETRAIN_TRIGGERED
-        self._note(kind, trigger.reason, figures=trigger.figures)
-        successor = None if self._on_retrain is None else self._on_retrain(trigger)
-        if successor is not None:
-            self.replace_model(successor)
-            self._note(EventKind.MODEL_REPLACED, "a newly trained model serves from here on")
+    def _train(self, trigger: Trigger) -> None:
+        """Ask for a successor, or note that it is time for one."""
+        if self._on_retrain is None:
+            return self._note(EventKind.RETRAIN_SUGGESTED, trigger.reason, figures=trigger.figures)
+        self._note(EventKind.RETRAIN_TRIGGERED, trigger.reason, figures=trigger.figures)
+        try:
+            successor = self._on_retrain(trigger)
+        except TrainingError as error:  # the model in force goes on, and is asked about again
+            self._note(EventKind.REFUSED, str(error))
+            successor = None
+        if successor is None:
+            return self._oversight.kept()
+        self.replace_model(successor)
+        return self._note(EventKind.MODEL_REPLACED, "a newly trained model serves from here on")
 
     def _ignored(self, memory: SymbolMemory, incoming: Incoming) -> ModelSignal:
         """Note a bar that comes late or again, and return the signal that stands."""
