@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,11 +14,20 @@ from backtester_model_core.exceptions import RunError
 from backtester_model_core.factory import load_config
 from backtester_model_core.features import FeatureStream
 from backtester_model_core.replay import Difference, ReplayReport, replay_diff
+from backtester_model_core.replay.beside import Replay
+from backtester_model_core.retraining import Schedule, Spell
+from backtester_model_core.runs import RunFolder
 from backtester_model_core.testing import random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward
 
 BARS = random_bars(320, seed=2, momentum=0.3)
 PANEL = random_panel(3, 260, seed=2, momentum=0.3, lives={"S001": (60, 260), "S002": (0, 150)})
+
+
+def contents_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """Return when each file was written, and what it holds."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,86 @@ def test_models_that_continue_each_other_are_not_replayed(linear_config, tmp_pat
         replay_diff(tmp_path)
 
 
+def test_a_replay_leaves_the_run_as_it_is(linear_config, tmp_path):
+    walk_forward(linear_config, BARS, out=tmp_path)
+    before = contents_of(tmp_path)
+
+    replay_diff(tmp_path)
+
+    assert contents_of(tmp_path) == before
+
+
+def test_a_replay_of_older_results_is_no_trial_and_keeps_its_bars_to_itself(linear_config, tmp_path):
+    walk_forward(linear_config, BARS, out=tmp_path)
+    for run in (tmp_path / "runs").iterdir():
+        shutil.rmtree(run)
+    written = (tmp_path / "bars.npz").stat().st_mtime_ns
+
+    replay_diff(tmp_path)
+
+    assert RunFolder(tmp_path).runs() == {}
+    assert (tmp_path / "bars.npz").stat().st_mtime_ns == written
+
+
+def test_a_run_whose_policy_was_given_in_code_is_refused_by_its_name(linear_config, tmp_path):
+    walk_forward(linear_config, BARS, out=tmp_path, policy=Schedule(Spell.of(37)))
+
+    with pytest.raises(RunError, match=r"Schedule.*in code"):
+        replay_diff(tmp_path)
+
+    assert len(RunFolder(tmp_path).runs()) == 1
+
+
+def test_of_two_runs_of_one_configuration_the_one_with_a_policy_in_code_is_found_out(linear_config, tmp_path):
+    """The folder's results are those of the second run, which the configuration alone does not give."""
+    walk_forward(linear_config, BARS, out=tmp_path)
+    walk_forward(linear_config, BARS, out=tmp_path, policy=Schedule(Spell.of(37)))
+
+    with pytest.raises(RunError, match=r"predictions\.csv .* a policy given in code"):
+        replay_diff(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "told"),
+    [
+        ("predictions.csv", "expected", "'0.123'"),
+        ("predictions.csv", "expected", "'elsewhere'"),
+        ("signals.csv", "signal", "'elsewhere'"),
+        ("signals.csv", "target_weight", "'0.123'"),
+        ("signals.csv", "reason", "'elsewhere'"),
+    ],
+)
+@pytest.mark.parametrize("bars", [BARS, PANEL], ids=["one", "panel"])
+def test_results_that_the_configuration_does_not_give_are_refused(
+    linear_config, tmp_path, bars, file, column, told
+):
+    """Planted: results of other code."""
+    walk_forward(linear_config, bars, out=tmp_path)
+    recorded = pd.read_csv(tmp_path / file, dtype=str, keep_default_na=False)
+    recorded.loc[recorded.index[-1], column] = told.strip("'")
+    recorded.to_csv(tmp_path / file, index=False)
+
+    with pytest.raises(RunError, match=f"{column} at .* is {told} in {file}"):
+        replay_diff(tmp_path)
+
+
+def test_results_that_lack_a_row_are_refused(linear_config, tmp_path):
+    walk_forward(linear_config, BARS, out=tmp_path)
+    lines = (tmp_path / "signals.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "signals.csv").write_text("".join(lines[:-1]))
+
+    with pytest.raises(RunError, match=r"signals\.csv has other rows"):
+        replay_diff(tmp_path)
+
+
+def test_a_run_that_was_killed_while_it_wrote_is_refused(linear_config, tmp_path):
+    walk_forward(linear_config, BARS, out=tmp_path)
+    (tmp_path / "signals.csv").unlink()
+
+    with pytest.raises(RunError, match="holds no finished run"):
+        replay_diff(tmp_path)
+
+
 def test_an_edited_bar_is_named_with_the_first_feature_and_forecast_that_follow(linear_config, tmp_path):
     walk_forward(linear_config, BARS, out=tmp_path)
     edited = BARS.copy()
@@ -160,10 +251,8 @@ def test_a_stream_that_computes_a_feature_otherwise_is_found(linear_config, tmp_
 
 def test_a_signal_that_differs_without_reason_is_found(linear_config, tmp_path):
     """Planted: a policy that turns sides round on the stream only."""
-    from backtester_model_core import replay
-
     walk_forward(linear_config, BARS, out=tmp_path)
-    policies = replay._Replay._policies
+    policies = Replay._policies
 
     def turned(self, number, trained):
         return {
@@ -172,7 +261,7 @@ def test_a_signal_that_differs_without_reason_is_found(linear_config, tmp_path):
         }
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay._Replay, "_policies", turned)
+        patch.setattr(Replay, "_policies", turned)
         report = replay_diff(tmp_path)
 
     assert set(report.counts) == {"signal"}
