@@ -40,7 +40,7 @@ def test_json_for_a_script(invoke, finished) -> None:
     told = json.loads(done.stdout)
     assert told["equal"]
     assert told["tolerance"] == 1e-9
-    assert (told["n_bars"], told["n_signals"], told["counts"]) == (300, 180, {})
+    assert (told["n_bars"], told["n_signals"], told["n_not_compared"], told["counts"]) == (300, 180, 0, {})
 
 
 def test_a_folder_without_a_run_is_refused(invoke, tmp_path) -> None:

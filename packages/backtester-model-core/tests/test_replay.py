@@ -17,11 +17,27 @@ from backtester_model_core.replay import Difference, ReplayReport, replay_diff
 from backtester_model_core.replay.beside import Replay
 from backtester_model_core.retraining import Schedule, Spell
 from backtester_model_core.runs import RunFolder
+from backtester_model_core.streaming.serving import Serving
 from backtester_model_core.testing import random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward
 
 BARS = random_bars(320, seed=2, momentum=0.3)
 PANEL = random_panel(3, 260, seed=2, momentum=0.3, lives={"S001": (60, 260), "S002": (0, 150)})
+
+PER_SYMBOL = {"pooling": "per_symbol"}
+
+
+def with_one_class(symbol: str, bars: pd.DataFrame) -> pd.DataFrame:
+    """Return the bars with a symbol that does not move until after the first training."""
+    stands = (bars.index.get_level_values("symbol") == symbol) & (
+        bars.index.get_level_values("timestamp") < BARS.index[130]
+    )
+    still = bars.copy()
+    still.loc[stands, ["open", "high", "low", "close"]] = 100.0
+    return still
+
+
+FIVE = with_one_class("S001", random_panel(5, 320, seed=2, momentum=0.3))
 
 
 def contents_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -71,7 +87,55 @@ def test_a_window_whose_training_was_refused_is_passed_over(linear_config, tmp_p
     result = walk_forward(linear_config, bars, out=tmp_path)
     assert "one_class" in set(result.signals["reason"])
 
-    assert replay_diff(tmp_path).is_equal
+    report = replay_diff(tmp_path)
+
+    assert report.is_equal
+    assert (report.n_signals, report.n_not_compared) == (160, 40)
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"hysteresis": 0.9}], ids=["plain", "hysteresis"])
+def test_a_symbol_whose_training_was_refused_leaves_the_others_compared(linear_config, tmp_path, thresholds):
+    """Five symbols of 200 served rows each; only the first window of one has no model."""
+    config = load_config(
+        {**linear_config.model_dump(exclude_unset=True), **PER_SYMBOL, "thresholds": thresholds}
+    )
+    result = walk_forward(config, FIVE, out=tmp_path)
+    refused = result.signals[result.signals["reason"] == "one_class"]
+    assert set(refused.index.get_level_values("symbol")) == {"S001"}
+
+    report = replay_diff(tmp_path)
+
+    assert report.is_equal, report.sentence
+    assert (report.n_signals, report.n_not_compared) == (960, 40)
+    assert "40 served rows were not compared: no model could be trained for them." in report.sentence
+
+
+def test_a_refused_symbol_that_the_stream_serves_by_another_model_is_found(
+    linear_config, tmp_path, monkeypatch
+):
+    """Planted: a stream that asks some other symbol's model."""
+    walk_forward(linear_config.model_copy(update=PER_SYMBOL), FIVE, out=tmp_path)
+    honest = Serving.of
+    monkeypatch.setattr(Serving, "of", lambda self, symbol: honest(self, symbol) or self.first)
+
+    report = replay_diff(tmp_path)
+
+    assert report.counts["signal"] == 40  # and weights, which the symbols share
+    assert (report.first["signal"].symbol, report.first["signal"].batch) == ("S001", "NEUTRAL (one_class)")
+
+
+def test_a_refused_symbol_whose_recorded_reason_is_another_is_found(linear_config, tmp_path, monkeypatch):
+    """Planted: a batch that acts where no model was trained."""
+    walk_forward(linear_config.model_copy(update=PER_SYMBOL), FIVE, out=tmp_path)
+    honest = Replay.__init__
+
+    def acting(self, walked, *, fast):
+        honest(self, walked, fast=fast)
+        self._signals["reason"] = np.full(len(walked.bars), "")
+
+    monkeypatch.setattr(Replay, "__init__", acting)
+
+    assert replay_diff(tmp_path).counts == {"signal": 40}
 
 
 def test_a_run_without_any_model_has_nothing_to_compare(linear_config, tmp_path):
@@ -81,7 +145,10 @@ def test_a_run_without_any_model_has_nothing_to_compare(linear_config, tmp_path)
 
     report = replay_diff(tmp_path)
 
-    assert (report.is_equal, report.n_signals) == (True, 0)
+    assert (report.is_equal, report.n_signals, report.n_not_compared) == (True, 0, 200)
+    assert (
+        report.sentence == "Nothing was compared: no model could be trained for any of the 200 served rows."
+    )
 
 
 @pytest.mark.parametrize(
@@ -282,7 +349,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 
 
 def test_signals_at_a_threshold_are_counted_apart():
-    report = ReplayReport(1e-9, n_bars=10, n_signals=5, n_at_threshold=1)
+    report = ReplayReport(1e-9, n_bars=10, n_served=5, n_signals=5, n_at_threshold=1)
 
     assert report.is_equal
     assert "1 of them at a threshold" in report.sentence

@@ -74,6 +74,7 @@ def _facts(report: ReplayReport) -> dict[str, Any]:
         "equal": report.is_equal,
         "n_bars": report.n_bars,
         "n_signals": report.n_signals,
+        "n_not_compared": report.n_not_compared,
         "tolerance": report.tolerance,
         "worst_forecast": report.worst_forecast if isfinite(report.worst_forecast) else None,
         "counts": report.counts,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from backtester_model_core.model import BaseModel
 from backtester_model_core.replay.report import Difference, ReplayReport
-from backtester_model_core.signals import ModelSignal, SignalPolicy
+from backtester_model_core.signals import ModelSignal, ModelSignalType, Reason, SignalPolicy
 from backtester_model_core.streaming import SignalStream
 from backtester_model_core.streaming.incoming import rows_of
 from backtester_model_core.walkforward import Walked
@@ -20,6 +20,7 @@ from backtester_model_core.walkforward.blocks import models_of
 PLAIN_TOLERANCE = 1e-9
 COMPILED_TOLERANCE = 1e-6
 MAX_LISTED = 20
+NEUTRAL = ModelSignalType.NEUTRAL.value
 
 Progress = Callable[[int, int], None]
 """Called with (windows replayed, windows in all) as they are."""
@@ -44,6 +45,9 @@ class Replay:
         self._row = {key: row for row, key in enumerate(zip(self._at.tolist(), symbols, strict=True))}
         self._forecast = np.full(len(dataset), np.nan)
         self._window = np.zeros(len(dataset), dtype=np.int64)
+        self._refused = [
+            {refusal.symbol: refusal.reason for refusal in block.refusals} for block in walked.blocks
+        ]
         for window, block in zip(walked.windows, walked.blocks, strict=True):
             self._forecast[window.test_rows] = block.expected
             self._window[window.test_rows] = window.number
@@ -53,7 +57,8 @@ class Replay:
 
     def over(self, bars: pd.DataFrame, progress: Progress | None = None) -> ReplayReport:
         """Replay bars and return what differs."""
-        report = ReplayReport(PLAIN_TOLERANCE)
+        served = sum(len(window.test_rows) for window in self._walked.windows)
+        report = ReplayReport(PLAIN_TOLERANCE, n_served=served)
         rows = rows_of(bars)
         stream: SignalStream | None = None
         for number, bars_of_window in self._parts(rows):
@@ -61,7 +66,7 @@ class Replay:
             if stream is None:
                 continue
             report.tolerance = COMPILED_TOLERANCE if stream.has_fast_step else report.tolerance
-            is_served = number >= 0 and not self._walked.blocks[number].refusals
+            is_served = number >= 0 and self._has_model(number)
             for together in bars_of_window:
                 if is_served:
                     signals = (
@@ -92,23 +97,28 @@ class Replay:
             part[-1].append(row)
         yield number, part
 
+    def _has_model(self, number: int) -> bool:
+        """Say whether any model of a window could be trained."""
+        return bool(self._walked.blocks[number].reports)
+
     def _serving(self, stream: SignalStream | None, number: int) -> SignalStream | None:
-        """Put a window's models in force; those of the first window also see the bars before it."""
+        """Put a window's models in force; the first that there are also see the bars before them."""
         walked = self._walked
-        usable = [place for place, block in enumerate(walked.blocks) if not block.refusals]
+        usable = [place for place in range(len(walked.blocks)) if self._has_model(place)]
         if not usable:
             return None
         place = max(number, usable[0])
-        if stream is not None and (number <= usable[0] or walked.blocks[number].refusals):
+        if stream is not None and (number <= usable[0] or not self._has_model(number)):
             return stream
-        trained = models_of(walked.model, walked.dataset, walked.windows[place])
+        window = walked.windows[place]
+        trained = models_of(walked.model, walked.dataset, window, without=self._refused[place])
         policies = self._policies(place, trained)
         is_pooled = walked.model.config.pooling == "pooled"
         models: Any = trained[""] if is_pooled else trained
         policy: Any = policies[""] if is_pooled else policies
         if stream is None:
             stream = SignalStream(models, gate="policy", fast=self._fast)
-        stream.replace_model(models, policy=policy, fitted_at=walked.windows[place].model_from)
+        stream.replace_model(models, policy=policy, fitted_at=window.model_from)
         return stream
 
     def _policies(self, number: int, trained: Mapping[str, BaseModel]) -> dict[str, SignalPolicy]:
@@ -139,7 +149,12 @@ class Replay:
             found = stream.latest_features(symbol)
             if not np.array_equal(dataset.values[row], found, equal_nan=True):
                 self._note_features(report, stamp, symbol, dataset.values[row], found)
-            if signals is not None:
+            if signals is None:
+                continue
+            refusal = self._refused[self._window[row]].get(symbol)
+            if refusal is not None:
+                self._check_refused(report, row, stamp, signals[place], refusal)
+            else:
                 self._compare_signal(
                     report, row, stamp, symbol, stream.latest_forecast(symbol), signals[place]
                 )
@@ -148,6 +163,15 @@ class Replay:
         for name, expected, value in zip(self._walked.dataset.columns, batch, found, strict=True):
             if not _same(expected, value):
                 report.note("feature", Difference(stamp, symbol, name, float(expected), float(value)))
+
+    def _check_refused(
+        self, report: ReplayReport, row: int, stamp: Any, signal: ModelSignal, refusal: Reason
+    ) -> None:
+        """See to it that neither says anything of a row whose model was refused."""
+        batch = _said(self._signals["signal"][row], self._signals["reason"][row])
+        stream = _said(signal.signal.value, signal.reason)
+        if (batch, stream) != (_said(NEUTRAL, refusal), _said(NEUTRAL, Reason.NO_MODEL)):
+            report.note("signal", Difference(stamp, signal.symbol, "signal", batch, stream))
 
     def _compare_signal(
         self, report: ReplayReport, row: int, stamp: Any, symbol: str, forecast: float, signal: ModelSignal
@@ -192,3 +216,7 @@ class Replay:
 
 def _same(one: Any, other: Any) -> bool:
     return bool(one == other) or bool(np.isnan(one) and np.isnan(other))
+
+
+def _said(signal: str, reason: str) -> str:
+    return f"{signal} ({reason})" if reason else signal

@@ -39,6 +39,7 @@ class ReplayReport:
 
     Attributes:
         n_bars: Bars replayed.
+        n_served: Rows that the backtest served.
         n_signals: Signals compared.
         tolerance: How far forecasts may differ, as a share of the largest.
         worst_forecast: How far they do.
@@ -50,6 +51,7 @@ class ReplayReport:
 
     tolerance: float
     n_bars: int = 0
+    n_served: int = 0
     n_signals: int = 0
     worst_forecast: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
@@ -63,19 +65,31 @@ class ReplayReport:
         return not self.counts
 
     @property
+    def n_not_compared(self) -> int:
+        """How many served rows have no model, or no bar in the replay, so that no signal was compared."""
+        return self.n_served - self.n_signals
+
+    @property
     def sentence(self) -> str:
         """Say what was found."""
-        if self.is_equal:
-            excused = f", {self.n_at_threshold} of them at a threshold" if self.n_at_threshold else ""
-            return (
-                f"The stream equals the backtest: {self.n_bars:,} bars, {self.n_signals:,} signals{excused}; forecasts "
-                f"differ by at most {self.worst_forecast:.2g}."
+        if not self.is_equal:
+            kinds = ", ".join(
+                f"{count:,} {kind}{'s' if count != 1 else ''}" for kind, count in self.counts.items()
             )
-        kinds = ", ".join(
-            f"{count:,} {kind}{'s' if count != 1 else ''}" for kind, count in self.counts.items()
+            earliest = min(self.first.values(), key=lambda difference: difference.at)
+            return f"The stream differs from the backtest in {kinds}. First: {earliest}."
+        if self.n_not_compared == self.n_served:
+            return f"Nothing was compared: no model could be trained for any of the {self.n_served:,} served rows."
+        excused = f", {self.n_at_threshold} of them at a threshold" if self.n_at_threshold else ""
+        said = (
+            f"The stream equals the backtest: {self.n_bars:,} bars, {self.n_signals:,} signals{excused}; forecasts "
+            f"differ by at most {self.worst_forecast:.2g}."
         )
-        earliest = min(self.first.values(), key=lambda difference: difference.at)
-        return f"The stream differs from the backtest in {kinds}. First: {earliest}."
+        if self.n_not_compared:
+            said += (
+                f" {self.n_not_compared:,} served rows were not compared: no model could be trained for them."
+            )
+        return said
 
     def note(self, kind: str, difference: Difference) -> None:
         """Count a difference, and keep it when it is the first of its kind."""
