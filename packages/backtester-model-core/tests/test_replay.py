@@ -272,6 +272,43 @@ def test_a_run_that_was_killed_while_it_wrote_is_refused(linear_config, tmp_path
         replay_diff(tmp_path)
 
 
+@pytest.mark.parametrize(("bars", "rows"), [(BARS, "200"), (FIVE, "1,000")], ids=["one", "panel"])
+def test_it_is_said_how_many_signals_of_how_many_served_rows_were_compared(
+    linear_config, tmp_path, bars, rows
+):
+    walk_forward(linear_config, bars, out=tmp_path)
+    edited = bars.copy()
+    edited.iloc[-1, edited.columns.get_loc("close")] *= 1.0001
+
+    equal, differs = replay_diff(tmp_path), replay_diff(tmp_path, edited)
+
+    assert f"{len(bars):,} bars, {rows} signals of {rows} served rows; forecasts" in equal.sentence
+    assert differs.sentence.endswith(f"Compared were {rows} signals of {rows} served rows.")
+    assert equal.n_served == int(rows.replace(",", ""))
+
+
+def test_a_served_row_whose_bar_is_missing_is_not_compared(linear_config, tmp_path):
+    walk_forward(linear_config, BARS, out=tmp_path)
+
+    report = replay_diff(tmp_path, BARS.drop(BARS.index[[200, -1]]))
+
+    assert report.n_not_compared == 2
+    assert "Compared were 198 signals of 200 served rows." in report.sentence
+
+
+@pytest.mark.parametrize("delay", ["1D", "7D"])
+def test_models_that_serve_some_days_after_their_fit_are_compared_on_every_served_row(
+    linear_config, tmp_path, delay
+):
+    validation = linear_config.validation.model_copy(update={"retrain_delay": delay})
+    result = walk_forward(linear_config.model_copy(update={"validation": validation}), BARS, out=tmp_path)
+
+    report = replay_diff(tmp_path)
+
+    assert report.is_equal, report.sentence
+    assert report.n_signals == report.n_served == len(result.predictions)
+
+
 def test_an_edited_bar_is_named_with_the_first_feature_and_forecast_that_follow(linear_config, tmp_path):
     walk_forward(linear_config, BARS, out=tmp_path)
     edited = BARS.copy()

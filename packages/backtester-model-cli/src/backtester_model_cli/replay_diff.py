@@ -73,6 +73,7 @@ def _facts(report: ReplayReport) -> dict[str, Any]:
     return {
         "equal": report.is_equal,
         "n_bars": report.n_bars,
+        "n_served": report.n_served,
         "n_signals": report.n_signals,
         "n_not_compared": report.n_not_compared,
         "tolerance": report.tolerance,

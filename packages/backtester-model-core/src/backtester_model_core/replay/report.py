@@ -72,17 +72,18 @@ class ReplayReport:
     @property
     def sentence(self) -> str:
         """Say what was found."""
+        compared = f"{self.n_signals:,} signals of {self.n_served:,} served rows"
         if not self.is_equal:
             kinds = ", ".join(
                 f"{count:,} {kind}{'s' if count != 1 else ''}" for kind, count in self.counts.items()
             )
             earliest = min(self.first.values(), key=lambda difference: difference.at)
-            return f"The stream differs from the backtest in {kinds}. First: {earliest}."
-        if self.n_not_compared == self.n_served:
+            return f"The stream differs from the backtest in {kinds}. First: {earliest}. Compared were {compared}."
+        if not self.n_signals:
             return f"Nothing was compared: no model could be trained for any of the {self.n_served:,} served rows."
         excused = f", {self.n_at_threshold} of them at a threshold" if self.n_at_threshold else ""
         said = (
-            f"The stream equals the backtest: {self.n_bars:,} bars, {self.n_signals:,} signals{excused}; forecasts "
+            f"The stream equals the backtest: {self.n_bars:,} bars, {compared}{excused}; forecasts "
             f"differ by at most {self.worst_forecast:.2g}."
         )
         if self.n_not_compared:
