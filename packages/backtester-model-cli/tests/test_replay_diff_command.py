@@ -18,7 +18,7 @@ def test_a_run_replayed_live_is_the_same(invoke, finished) -> None:
     done = invoke("replay-diff", finished)
 
     assert done.exit_code == 0, done.stderr
-    assert "The stream equals the backtest: 300 bars, 180 signals" in done.stdout
+    assert "The stream equals the backtest: 300 bars, 180 signals of 180 served rows;" in done.stdout
     assert "window 5 of 5" in done.stderr
 
 
@@ -32,6 +32,7 @@ def test_edited_bars_are_found_and_named(invoke, finished, bars_csv, tmp_path) -
     assert done.exit_code == 4
     assert "What differs" in done.stdout
     assert f"First: volume at {pd.Timestamp(bars.iloc[200, 0])}" in done.stdout
+    assert "Compared were 180 signals of 180 served rows." in done.stdout
 
 
 def test_json_for_a_script(invoke, finished) -> None:
@@ -40,7 +41,8 @@ def test_json_for_a_script(invoke, finished) -> None:
     told = json.loads(done.stdout)
     assert told["equal"]
     assert told["tolerance"] == 1e-9
-    assert (told["n_bars"], told["n_signals"], told["counts"]) == (300, 180, {})
+    assert (told["n_bars"], told["n_served"], told["n_signals"], told["n_not_compared"]) == (300, 180, 180, 0)
+    assert told["counts"] == {}
 
 
 def test_a_folder_without_a_run_is_refused(invoke, tmp_path) -> None:

@@ -73,7 +73,9 @@ def _facts(report: ReplayReport) -> dict[str, Any]:
     return {
         "equal": report.is_equal,
         "n_bars": report.n_bars,
+        "n_served": report.n_served,
         "n_signals": report.n_signals,
+        "n_not_compared": report.n_not_compared,
         "tolerance": report.tolerance,
         "worst_forecast": report.worst_forecast if isfinite(report.worst_forecast) else None,
         "counts": report.counts,

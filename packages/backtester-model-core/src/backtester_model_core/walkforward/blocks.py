@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,14 +240,23 @@ class Training:
         return own
 
 
-def models_of(model: BaseModel, dataset: Dataset, window: Window) -> dict[str, BaseModel]:
-    """Train a window's model again, as :func:`serve_window` did: by symbol, or ``""`` for a pooled one.
+def models_of(
+    model: BaseModel, dataset: Dataset, window: Window, *, without: Collection[str] = ()
+) -> dict[str, BaseModel]:
+    """Train a window's models again, as :func:`serve_window` did: by symbol, or ``""`` for a pooled one.
+
+    Args:
+        model: An untrained model; it stays untrained.
+        dataset: All rows.
+        window: Which rows to learn from and which were served.
+        without: Symbols whose models were refused.
 
     Raises:
         TrainingError: When a training is refused.
     """
     training = Training(model, dataset, window.train_rows)
-    return {symbol: training.model_of(symbol) for symbol, _ in training.groups(window.test_rows)}
+    served = [symbol for symbol, _ in training.groups(window.test_rows)]
+    return {symbol: training.model_of(symbol) for symbol in served if symbol not in without}
 
 
 def serve_or_resume(

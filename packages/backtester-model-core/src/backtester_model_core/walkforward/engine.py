@@ -133,8 +133,13 @@ def walk_windows(
     progress: Progress | None = None,
     logger: logging.Logger | None = None,
     policy: Policy | None = None,
+    record: bool = True,
 ) -> Walked:
-    """Train, foresee and decide window after window; arguments and errors as for :func:`walk_forward`."""
+    """Train, foresee and decide window after window; arguments and errors as for :func:`walk_forward`.
+
+    Without ``record`` the run folder takes no note of this run, as one more trial, nor of its bars; finished windows
+    are taken from it, and kept there, either way.
+    """
     started = time.perf_counter()
     settings = config if isinstance(config, ModelConfig) else load_config(config)
     checked = check_bars(bars)
@@ -143,13 +148,13 @@ def walk_windows(
     model = create_model(
         resolve_config(model.config.model_copy(update={"random_state": model.seed}), dataset)
     )
-    if out is not None:
+    if out is not None and record:
         RunFolder(out).write_result(BARS, pack_bars(checked))
     prepared = time.perf_counter()
     if policy is None and model.config.retraining.is_planned:
-        first = _first_pass(model, dataset, out=out, n_jobs=n_jobs, progress=progress)
+        first = _first_pass(model, dataset, out=out, n_jobs=n_jobs, progress=progress, record=record)
     else:
-        first = _live(model, dataset, policy, out=out, progress=progress)
+        first = _live(model, dataset, policy, out=out, progress=progress, record=record)
     windows, blocks = first.windows, first.blocks
     served_at = time.perf_counter()
     second = run_second_pass(
@@ -220,6 +225,7 @@ def _live(
     *,
     out: str | Path | None,
     progress: Progress | None,
+    record: bool,
 ) -> Lived:
     """Serve session by session, trained when the policy says so, from the run folder where that is finished."""
     folder = None
@@ -230,7 +236,8 @@ def _live(
         facts = {"config": model.config.model_dump(mode="json"), "bars": bars}
         if wish is not None:
             facts["policy"] = f"{type(wish).__module__}:{type(wish).__qualname__}"
-        store.record_run(digest_of(facts), facts)
+        if record:
+            store.record_run(digest_of(facts), facts)
     policy = retraining_policy(model.config, wish=wish)
     watch = MonitorWatch(model.config, dataset) if model.config.enable_monitoring else None
     return live_through(model, dataset, policy, folder=folder, watch=watch, progress=progress)
@@ -243,6 +250,7 @@ def _first_pass(
     out: str | Path | None,
     n_jobs: int,
     progress: Progress | None,
+    record: bool,
 ) -> Lived:
     """Serve every planned window, in parallel where asked to, from the run folder where it is finished."""
     import joblib  # here, because the core's import must stay light
@@ -255,7 +263,8 @@ def _first_pass(
         folder = store.path
         keys = list(window_keys(model, dataset, windows))
         facts = {"config": model.config.model_dump(mode="json"), "windows": keys}
-        store.record_run(digest_of(facts), facts)
+        if record:
+            store.record_run(digest_of(facts), facts)
     in_code = plugins().registered_in_code()
     tasks = (
         joblib.delayed(serve_or_resume)(model, dataset, window, key=key, folder=folder, in_code=in_code)

@@ -1,143 +1,38 @@
-"""Whether what was backtested is what would run live: a finished run, replayed bar by bar and compared."""
+"""A walk-forward beside a stream of the same models, compared bar by bar."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.bars import check_bars
-from backtester_model_core.exceptions import RunError
-from backtester_model_core.factory import load_config
 from backtester_model_core.model import BaseModel
-from backtester_model_core.signals import ModelSignal, SignalPolicy
+from backtester_model_core.replay.report import Difference, ReplayReport
+from backtester_model_core.signals import ModelSignal, ModelSignalType, Reason, SignalPolicy
 from backtester_model_core.streaming import SignalStream
 from backtester_model_core.streaming.incoming import rows_of
-from backtester_model_core.walkforward import Walked, read_bars, walk_windows
+from backtester_model_core.walkforward import Walked
 from backtester_model_core.walkforward.blocks import models_of
 
 PLAIN_TOLERANCE = 1e-9
 COMPILED_TOLERANCE = 1e-6
 MAX_LISTED = 20
+NEUTRAL = ModelSignalType.NEUTRAL.value
 
 Progress = Callable[[int, int], None]
 """Called with (windows replayed, windows in all) as they are."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One value that differs between the backtest and the stream.
-
-    Attributes:
-        at: Timestamp of the bar, as in the bars.
-        symbol: Its symbol; empty for one symbol's plain frame.
-        what: The bars' column, the feature, ``forecast``, ``signal`` or ``target_weight``.
-        batch: The backtest's value.
-        stream: The stream's.
-    """
-
-    at: pd.Timestamp
-    symbol: str
-    what: str
-    batch: Any
-    stream: Any
-
-    def __str__(self) -> str:
-        whose = f" of {self.symbol}" if self.symbol else ""
-        return (
-            f"{self.what} at {self.at}{whose}: {self.batch!r} in the backtest, {self.stream!r} in the stream"
-        )
-
-
-@dataclass
-class ReplayReport:
-    """What a replay found.
-
-    Attributes:
-        n_bars: Bars replayed.
-        n_signals: Signals compared.
-        tolerance: How far forecasts may differ, as a share of the largest.
-        worst_forecast: How far they do.
-        counts: Values that differ, by kind: ``bar``, ``feature``, ``forecast``, ``signal``, ``target_weight``.
-        first: The first difference of each kind.
-        at_threshold: Signals that differ because a score lies within the tolerance of a threshold; the first 20.
-        n_at_threshold: How many there are.
-    """
-
-    tolerance: float
-    n_bars: int = 0
-    n_signals: int = 0
-    worst_forecast: float = 0.0
-    counts: dict[str, int] = field(default_factory=dict)
-    first: dict[str, Difference] = field(default_factory=dict)
-    at_threshold: list[Difference] = field(default_factory=list)
-    n_at_threshold: int = 0
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether nothing differs but signals whose score lies at a threshold."""
-        return not self.counts
-
-    @property
-    def sentence(self) -> str:
-        """Say what was found."""
-        if self.is_equal:
-            excused = f", {self.n_at_threshold} of them at a threshold" if self.n_at_threshold else ""
-            return (
-                f"The stream equals the backtest: {self.n_bars:,} bars, {self.n_signals:,} signals{excused}; forecasts "
-                f"differ by at most {self.worst_forecast:.2g}."
-            )
-        kinds = ", ".join(
-            f"{count:,} {kind}{'s' if count != 1 else ''}" for kind, count in self.counts.items()
-        )
-        earliest = min(self.first.values(), key=lambda difference: difference.at)
-        return f"The stream differs from the backtest in {kinds}. First: {earliest}."
-
-    def note(self, kind: str, difference: Difference) -> None:
-        """Count a difference, and keep it when it is the first of its kind."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        self.first.setdefault(kind, difference)
-
-
-def replay_diff(
-    run: str | Path, bars: pd.DataFrame | None = None, *, fast: bool = True, progress: Progress | None = None
-) -> ReplayReport:
-    """Feed a run's bars to a stream, one at a time, and compare everything with what the run found.
-
-    Each window's model is trained again, by the same rows and seed; features and memory run through from the
-    first bar. Features must agree in every bit, forecasts to 1e-9 of the largest (1e-6 where the adapter has a
-    compiled step), and signals wherever the score does not lie that close to a threshold.
+class Replay:
+    """A walk-forward beside the stream that replays it.
 
     Args:
-        run: The folder of a finished walk-forward.
-        bars: Bars to feed instead of those that the run keeps, such as today's download of the same history. Where
-            they were edited, the first bar, feature and value that differ are named.
+        walked: The walk-forward.
         fast: Whether compiled steps may be used.
-        progress: Called as windows are replayed.
-
-    Raises:
-        RunError: When the folder holds no finished run, or one whose models continue each other.
     """
-    folder = Path(run)
-    if not (folder / "config.json").is_file():
-        raise RunError(f"{folder} holds no finished run. Name the folder given to run --out.")
-    config = load_config(folder / "config.json")
-    if config.retraining.warm_start:
-        raise RunError(
-            f"The models of {folder} continue each other (retraining.warm_start), and a replay trains each by itself. "
-            "Run with warm_start = false to replay."
-        )
-    kept = read_bars(folder)
-    walked = walk_windows(config, kept, out=folder)
-    return _Replay(walked, fast=fast).over(kept if bars is None else check_bars(bars), progress)
-
-
-class _Replay:
-    """A walk-forward beside the stream that replays it."""
 
     def __init__(self, walked: Walked, *, fast: bool) -> None:
         self._walked = walked
@@ -150,6 +45,9 @@ class _Replay:
         self._row = {key: row for row, key in enumerate(zip(self._at.tolist(), symbols, strict=True))}
         self._forecast = np.full(len(dataset), np.nan)
         self._window = np.zeros(len(dataset), dtype=np.int64)
+        self._refused = [
+            {refusal.symbol: refusal.reason for refusal in block.refusals} for block in walked.blocks
+        ]
         for window, block in zip(walked.windows, walked.blocks, strict=True):
             self._forecast[window.test_rows] = block.expected
             self._window[window.test_rows] = window.number
@@ -157,9 +55,10 @@ class _Replay:
         self._signals = {name: walked.second.signals[name].to_numpy() for name in walked.second.signals}
         self._values = {str(name): walked.bars[name].to_numpy() for name in walked.bars}
 
-    def over(self, bars: pd.DataFrame, progress: Progress | None) -> ReplayReport:
+    def over(self, bars: pd.DataFrame, progress: Progress | None = None) -> ReplayReport:
         """Replay bars and return what differs."""
-        report = ReplayReport(PLAIN_TOLERANCE)
+        served = sum(len(window.test_rows) for window in self._walked.windows)
+        report = ReplayReport(PLAIN_TOLERANCE, n_served=served)
         rows = rows_of(bars)
         stream: SignalStream | None = None
         for number, bars_of_window in self._parts(rows):
@@ -167,7 +66,7 @@ class _Replay:
             if stream is None:
                 continue
             report.tolerance = COMPILED_TOLERANCE if stream.has_fast_step else report.tolerance
-            is_served = number >= 0 and not self._walked.blocks[number].refusals
+            is_served = number >= 0 and self._has_model(number)
             for together in bars_of_window:
                 if is_served:
                     signals = (
@@ -198,23 +97,28 @@ class _Replay:
             part[-1].append(row)
         yield number, part
 
+    def _has_model(self, number: int) -> bool:
+        """Say whether any model of a window could be trained."""
+        return bool(self._walked.blocks[number].reports)
+
     def _serving(self, stream: SignalStream | None, number: int) -> SignalStream | None:
-        """Put a window's models in force; those of the first window also see the bars before it."""
+        """Put a window's models in force; the first that there are also see the bars before them."""
         walked = self._walked
-        usable = [place for place, block in enumerate(walked.blocks) if not block.refusals]
+        usable = [place for place in range(len(walked.blocks)) if self._has_model(place)]
         if not usable:
             return None
         place = max(number, usable[0])
-        if stream is not None and (number <= usable[0] or walked.blocks[number].refusals):
+        if stream is not None and (number <= usable[0] or not self._has_model(number)):
             return stream
-        trained = models_of(walked.model, walked.dataset, walked.windows[place])
+        window = walked.windows[place]
+        trained = models_of(walked.model, walked.dataset, window, without=self._refused[place])
         policies = self._policies(place, trained)
         is_pooled = walked.model.config.pooling == "pooled"
         models: Any = trained[""] if is_pooled else trained
         policy: Any = policies[""] if is_pooled else policies
         if stream is None:
             stream = SignalStream(models, gate="policy", fast=self._fast)
-        stream.replace_model(models, policy=policy, fitted_at=walked.windows[place].model_from)
+        stream.replace_model(models, policy=policy, fitted_at=window.model_from)
         return stream
 
     def _policies(self, number: int, trained: Mapping[str, BaseModel]) -> dict[str, SignalPolicy]:
@@ -245,7 +149,12 @@ class _Replay:
             found = stream.latest_features(symbol)
             if not np.array_equal(dataset.values[row], found, equal_nan=True):
                 self._note_features(report, stamp, symbol, dataset.values[row], found)
-            if signals is not None:
+            if signals is None:
+                continue
+            refusal = self._refused[self._window[row]].get(symbol)
+            if refusal is not None:
+                self._check_refused(report, row, stamp, signals[place], refusal)
+            else:
                 self._compare_signal(
                     report, row, stamp, symbol, stream.latest_forecast(symbol), signals[place]
                 )
@@ -254,6 +163,15 @@ class _Replay:
         for name, expected, value in zip(self._walked.dataset.columns, batch, found, strict=True):
             if not _same(expected, value):
                 report.note("feature", Difference(stamp, symbol, name, float(expected), float(value)))
+
+    def _check_refused(
+        self, report: ReplayReport, row: int, stamp: Any, signal: ModelSignal, refusal: Reason
+    ) -> None:
+        """See to it that neither says anything of a row whose model was refused."""
+        batch = _said(self._signals["signal"][row], self._signals["reason"][row])
+        stream = _said(signal.signal.value, signal.reason)
+        if (batch, stream) != (_said(NEUTRAL, refusal), _said(NEUTRAL, Reason.NO_MODEL)):
+            report.note("signal", Difference(stamp, signal.symbol, "signal", batch, stream))
 
     def _compare_signal(
         self, report: ReplayReport, row: int, stamp: Any, symbol: str, forecast: float, signal: ModelSignal
@@ -298,3 +216,7 @@ class _Replay:
 
 def _same(one: Any, other: Any) -> bool:
     return bool(one == other) or bool(np.isnan(one) and np.isnan(other))
+
+
+def _said(signal: str, reason: str) -> str:
+    return f"{signal} ({reason})" if reason else signal
