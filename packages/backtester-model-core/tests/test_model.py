@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -245,6 +246,23 @@ def test_adapter_that_stops_early_gets_later_purged_rows(own_plugins, bars):
 
     assert model.report.n_validation == 33
     assert model.report.n_rows == 136 - 2
+
+
+def test_rows_that_stopped_a_training_belong_to_what_it_knew(own_plugins, linear_config, bars):
+    own_plugins.register_adapter("early", EarlyStopper)
+    dataset = create_model(linear_config.model_copy(update={"framework": "early"})).prepare(bars)
+    stopped_by_others = replace(dataset, target=np.append(dataset.target[:-20], 1 - dataset.target[-20:]))
+
+    def trained_on(rows):
+        model = create_model(linear_config.model_copy(update={"framework": "early"}))
+        model.train_dataset(rows)
+        return model
+
+    one, other = trained_on(dataset), trained_on(stopped_by_others)
+
+    assert one.report.trained_to == f"{dataset.label_end[dataset.is_labelled].max()}Z"
+    assert one.trained_on.last == f"{dataset.known_at[dataset.is_labelled].max()}Z"
+    assert one.trained_on.data.fingerprint != other.trained_on.data.fingerprint
 
 
 def test_early_stopping_with_nothing_left_to_train_on_is_refused(own_plugins, linear_config):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.config import ModelConfig
 from backtester_model_core.evaluation import EVIDENCE_WANTED, SkillEvidence
 from backtester_model_core.exceptions import (
     ArtifactError,
@@ -24,7 +25,7 @@ from backtester_model_core.retraining import retraining_policy
 from backtester_model_core.signals import Reason
 from backtester_model_core.streaming import SignalStream
 from backtester_model_core.streaming.incoming import rows_of
-from backtester_model_core.testing import random_bars, random_panel
+from backtester_model_core.testing import EchoAdapter, random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward
 
 BARS = random_bars(300, seed=3, momentum=0.3)
@@ -417,6 +418,24 @@ def test_bars_that_the_model_learned_from_are_no_evidence(linear_config):
     warmed.warm_up(BARS)
 
     assert fed.evidence.n == warmed.evidence.n == 0
+
+
+def test_bars_that_stopped_a_training_early_are_no_evidence(linear_config, own_plugins):
+    class EarlyStopper(EchoAdapter):
+        config_class = ModelConfig
+
+        def uses_validation(self, config):
+            return True
+
+    own_plugins.register_adapter("early", EarlyStopper)
+    model = create_model(gated(linear_config, "block", check_every=1, framework="early"))
+    model.train_dataset(model.prepare(BARS))
+    stream = SignalStream(model)
+
+    live(stream)
+
+    assert model.report.n_validation > 0
+    assert stream.evidence.n == 0
 
 
 def test_memory_does_not_grow_with_history(linear_config):

@@ -74,14 +74,14 @@ class TrainingRecord:
     known_at: TimeArray
 
     @classmethod
-    def of(cls, dataset: Dataset, *, n_context: int) -> Self:
-        """Look at the rows of a training."""
+    def of(cls, dataset: Dataset, held_back: Dataset | None = None, *, n_context: int) -> Self:
+        """Look at the rows of a training, and at those that were held back to stop it early."""
         own = np.flatnonzero(dataset.symbol_codes == dataset.symbol_codes[-1])
         complete = own[np.isfinite(dataset.values[own]).all(axis=1)]
         rows = complete[-(N_CHECKED + min(n_context, MAX_CONTEXT)) :]
-        known_at = dataset.known_at
-        first, last = f"{known_at[0]}Z", f"{known_at[-1]}Z"
-        return cls(first, last, _fingerprint(dataset), dataset.values[rows], known_at[rows])
+        given = [dataset] if held_back is None else [dataset, held_back]
+        first, last = f"{dataset.known_at[0]}Z", f"{given[-1].known_at[-1]}Z"
+        return cls(first, last, _fingerprint(*given), dataset.values[rows], dataset.known_at[rows])
 
     @property
     def data(self) -> DataRecord:
@@ -374,12 +374,14 @@ def _versions(framework: str) -> dict[str, str]:
     return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
 
 
-def _fingerprint(dataset: Dataset) -> str:
-    digest = hashlib.sha256(repr((dataset.columns, dataset.symbols, dataset.classes)).encode())
-    columns = ("values", "known_at", "symbol_codes", "target", "label_end", *OPTIONAL_COLUMNS)
-    for column in (getattr(dataset, name) for name in columns):
-        if column is not None:
-            digest.update(np.ascontiguousarray(column).view(np.uint8).data)
+def _fingerprint(*datasets: Dataset) -> str:
+    digest = hashlib.sha256()
+    names = ("values", "known_at", "symbol_codes", "target", "label_end", *OPTIONAL_COLUMNS)
+    for dataset in datasets:
+        digest.update(repr((dataset.columns, dataset.symbols, dataset.classes)).encode())
+        for column in (getattr(dataset, name) for name in names):
+            if column is not None:
+                digest.update(np.ascontiguousarray(column).view(np.uint8).data)
     return digest.hexdigest()
 
 
