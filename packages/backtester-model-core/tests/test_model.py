@@ -520,3 +520,39 @@ def test_importance_is_named_and_sorted_and_update_continues(own_plugins, linear
 
     assert model.feature_importance(dataset).to_dict() == {"r5": 3.0, "r1": 1.0}
     assert model.predict(dataset.features)[-1] == pytest.approx(dataset.target[5:50].mean())
+
+
+@pytest.fixture
+def halves(own_plugins, linear_config):
+    """A model trained on the first 150 of 300 bars, and all rows."""
+    own_plugins.register_adapter("weighing", Weighing)
+    monitoring = linear_config.monitoring.model_copy(update={"check_every": 20})
+    changes = {"framework": "weighing", "monitoring": monitoring}
+    model = create_model(linear_config.model_copy(update=changes))
+    dataset = model.prepare(random_bars(300, seed=5))
+    model.train_dataset(dataset.take(np.arange(150)))
+    return model, dataset
+
+
+def test_a_training_that_went_on_tells_of_all_rows(halves):
+    model, dataset = halves
+    before = model.trained_on
+
+    twin = model.continued(dataset.take(np.arange(150, 290)))
+
+    assert (model.trained_on, twin.trained_on.first) == (before, before.first)
+    assert twin.trained_on.last == f"{dataset.known_at[289]}Z"
+    assert twin.trained_on.data.fingerprint != before.data.fingerprint
+    assert twin.policy.baseline == twin.baseline != model.baseline
+
+
+@pytest.mark.parametrize(("n_new", "is_renewed"), [(99, False), (100, True)])
+def test_live_rows_are_compared_with_those_that_a_training_went_on_with_where_they_are_enough(
+    halves, n_new, is_renewed
+):
+    model, dataset = halves
+
+    twin = model.continued(dataset.take(np.arange(150, 150 + n_new)))
+
+    assert twin.reference.n_times == (n_new if is_renewed else 150)
+    assert model.reference.n_times == 150
