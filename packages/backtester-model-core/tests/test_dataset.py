@@ -213,3 +213,18 @@ def test_a_report_is_plain_data():
         "seed": 7,
         "notes": ["a note"],
     }
+
+
+@pytest.mark.parametrize(
+    ("before", "ends", "after"),
+    [
+        ("2024-01-03T00:00:00Z", STAMPS[[0, 0, 1, 1]], "2024-01-03T00:00:00Z"),
+        ("2024-01-03T00:00:00Z", [*STAMPS[[1, 3]], NEVER, NEVER], "2024-01-04T00:00:00.000000000Z"),
+        ("unknown", STAMPS, "2024-01-04T00:00:00.000000000Z"),
+        ("unknown", [NEVER] * 4, "unknown"),
+    ],
+)
+def test_a_training_that_goes_on_never_knows_less_than_before(before, ends, after):
+    report = TrainReport(90, 10, 0, ("a", "b"), 0.5, None, before, 7)
+
+    assert report.extended(dataset(label_end=np.array(ends), target=np.ones(4))).trained_to == after

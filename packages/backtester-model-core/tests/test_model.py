@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -245,6 +246,23 @@ def test_adapter_that_stops_early_gets_later_purged_rows(own_plugins, bars):
 
     assert model.report.n_validation == 33
     assert model.report.n_rows == 136 - 2
+
+
+def test_rows_that_stopped_a_training_belong_to_what_it_knew(own_plugins, linear_config, bars):
+    own_plugins.register_adapter("early", EarlyStopper)
+    dataset = create_model(linear_config.model_copy(update={"framework": "early"})).prepare(bars)
+    stopped_by_others = replace(dataset, target=np.append(dataset.target[:-20], 1 - dataset.target[-20:]))
+
+    def trained_on(rows):
+        model = create_model(linear_config.model_copy(update={"framework": "early"}))
+        model.train_dataset(rows)
+        return model
+
+    one, other = trained_on(dataset), trained_on(stopped_by_others)
+
+    assert one.report.trained_to == f"{dataset.label_end[dataset.is_labelled].max()}Z"
+    assert one.trained_on.last == f"{dataset.known_at[dataset.is_labelled].max()}Z"
+    assert one.trained_on.data.fingerprint != other.trained_on.data.fingerprint
 
 
 def test_early_stopping_with_nothing_left_to_train_on_is_refused(own_plugins, linear_config):
@@ -502,3 +520,39 @@ def test_importance_is_named_and_sorted_and_update_continues(own_plugins, linear
 
     assert model.feature_importance(dataset).to_dict() == {"r5": 3.0, "r1": 1.0}
     assert model.predict(dataset.features)[-1] == pytest.approx(dataset.target[5:50].mean())
+
+
+@pytest.fixture
+def halves(own_plugins, linear_config):
+    """A model trained on the first 150 of 300 bars, and all rows."""
+    own_plugins.register_adapter("weighing", Weighing)
+    monitoring = linear_config.monitoring.model_copy(update={"check_every": 20})
+    changes = {"framework": "weighing", "monitoring": monitoring}
+    model = create_model(linear_config.model_copy(update=changes))
+    dataset = model.prepare(random_bars(300, seed=5))
+    model.train_dataset(dataset.take(np.arange(150)))
+    return model, dataset
+
+
+def test_a_training_that_went_on_tells_of_all_rows(halves):
+    model, dataset = halves
+    before = model.trained_on
+
+    twin = model.continued(dataset.take(np.arange(150, 290)))
+
+    assert (model.trained_on, twin.trained_on.first) == (before, before.first)
+    assert twin.trained_on.last == f"{dataset.known_at[289]}Z"
+    assert twin.trained_on.data.fingerprint != before.data.fingerprint
+    assert twin.policy.baseline == twin.baseline != model.baseline
+
+
+@pytest.mark.parametrize(("n_new", "is_renewed"), [(99, False), (100, True)])
+def test_live_rows_are_compared_with_those_that_a_training_went_on_with_where_they_are_enough(
+    halves, n_new, is_renewed
+):
+    model, dataset = halves
+
+    twin = model.continued(dataset.take(np.arange(150, 150 + n_new)))
+
+    assert twin.reference.n_times == (n_new if is_renewed else 150)
+    assert model.reference.n_times == 150

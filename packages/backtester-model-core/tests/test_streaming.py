@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from backtester_model_core.adapter import ModelFrameworkAdapter
+from backtester_model_core.config import ModelConfig
 from backtester_model_core.evaluation import EVIDENCE_WANTED, SkillEvidence
 from backtester_model_core.exceptions import (
     ArtifactError,
@@ -25,7 +26,7 @@ from backtester_model_core.retraining import retraining_policy
 from backtester_model_core.signals import Reason
 from backtester_model_core.streaming import SignalStream
 from backtester_model_core.streaming.incoming import rows_of
-from backtester_model_core.testing import random_bars, random_panel
+from backtester_model_core.testing import EchoAdapter, random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward
 
 BARS = random_bars(300, seed=3, momentum=0.3)
@@ -420,6 +421,24 @@ def test_bars_that_the_model_learned_from_are_no_evidence(linear_config):
     assert fed.evidence.n == warmed.evidence.n == 0
 
 
+def test_bars_that_stopped_a_training_early_are_no_evidence(linear_config, own_plugins):
+    class EarlyStopper(EchoAdapter):
+        config_class = ModelConfig
+
+        def uses_validation(self, config):
+            return True
+
+    own_plugins.register_adapter("early", EarlyStopper)
+    model = create_model(gated(linear_config, "block", check_every=1, framework="early"))
+    model.train_dataset(model.prepare(BARS))
+    stream = SignalStream(model)
+
+    live(stream)
+
+    assert model.report.n_validation > 0
+    assert stream.evidence.n == 0
+
+
 def test_memory_does_not_grow_with_history(linear_config):
     model = trained(gated(linear_config, "block"), BARS)
     stream = SignalStream(model)
@@ -553,6 +572,63 @@ def test_a_saved_stream_is_loaded_with_its_model(model, tmp_path):
 
     assert [again.update(bar) for bar in rows[200:]] == [stream.update(bar) for bar in rows[200:]]
     assert len(list((tmp_path / "model" / "versions").iterdir())) == 1
+
+
+def versions_in(folder):
+    return len(list((folder / "model" / "versions").iterdir()))
+
+
+def test_a_model_whose_training_went_on_is_saved_anew(linear_config, own_plugins, tmp_path):
+    class Averaging(type(own_plugins.adapter("least_squares"))):
+        config_class = ModelConfig
+
+        def update_model(self, model, features, target, *, weight=None, seed=None):
+            new = self.train_model({}, features, target, classes=model["classes"], weight=weight)
+            return {**model, "solution": (model["solution"] + new["solution"]) / 2}
+
+    own_plugins.register_adapter("average", Averaging)
+    model = trained(gated(linear_config, "off", framework="average"), BARS)
+    stream = SignalStream(model, gate="policy")
+    stream.warm_up(BARS.iloc[:270])
+    stream.save(tmp_path)
+    stream.replace_model(model.continued(model.prepare(BARS.iloc[150:270])))
+    stream.save(tmp_path)
+    stream.save(tmp_path)
+
+    again = SignalStream.load(tmp_path, gate="policy")
+
+    assert live(again, BARS.iloc[270:]) == live(stream, BARS.iloc[270:])
+    assert state_of(again) == state_of(stream)
+    assert versions_in(tmp_path) == 2
+
+
+def test_the_policy_in_force_is_saved(model, tmp_path):
+    stream = SignalStream(model, gate="policy")
+    stream.warm_up(BARS.iloc[:200])
+    stream.save(tmp_path)
+    stream.replace_model(model, policy=replace(model.policy, confidence_threshold=0.53, may_trade=False))
+    stream.save(tmp_path)
+
+    again = SignalStream.load(tmp_path, gate="policy")
+
+    assert live(again, BARS.iloc[200:]) == live(stream, BARS.iloc[200:])
+    assert not again.may_trade
+    assert versions_in(tmp_path) == 2
+
+
+def test_a_gate_that_evidence_opens_makes_no_other_version(linear_config, tmp_path):
+    bars = random_bars(1_500, seed=3, momentum=0.4)
+    stream = SignalStream(trained(gated(linear_config, "block"), bars))
+    stream.update(rows_of(bars)[0])
+    stream.save(tmp_path)
+    assert not stream.may_trade
+
+    live(stream, bars.iloc[1:])
+    stream.save(tmp_path)
+
+    assert stream.may_trade
+    assert SignalStream.load(tmp_path).may_trade
+    assert versions_in(tmp_path) == 1
 
 
 def test_a_damaged_state_is_refused(model, tmp_path):

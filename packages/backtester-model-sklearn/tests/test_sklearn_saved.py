@@ -20,6 +20,7 @@ import skops.io
 from backtester_model_core.artifacts import Artifact, VersionFolder, describe
 from backtester_model_core.exceptions import ArtifactError, ModelError
 from backtester_model_core.factory import create_model, load_config
+from backtester_model_core.streaming import SignalStream
 from backtester_model_core.testing import random_bars, synthetic_rows
 from backtester_model_core.testing.watch import watch_loading
 from backtester_model_sklearn.adapter import FACTS, PIPELINE, SklearnAdapter, SklearnModel
@@ -416,6 +417,29 @@ def test_a_member_that_is_no_array_is_refused() -> None:
 
     with pytest.raises(ArtifactError, match=r"code\.bin"):
         load({**files, PIPELINE: content.getvalue()}, config)
+
+
+# -- beside a stream --------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_saves_a_model_once_and_again_when_its_training_went_on(tmp_path: Path) -> None:
+    bars = random_bars(400, momentum=0.3)
+    fields = {"framework": "sklearn", "model_class": "SGDClassifier", "lookback_period": 25}
+    model = create_model(load_config({**fields, "hyperparameters": {"loss": "log_loss"}}))
+    model.train_dataset(model.prepare(bars.iloc[:200]))
+    stream = SignalStream(model, gate="policy")
+    stream.warm_up(bars.iloc[:390])
+    stream.save(tmp_path)
+    SignalStream.load(tmp_path, gate="policy").save(tmp_path)
+    assert VersionFolder(tmp_path / "model").versions() == (1,)
+
+    stream.replace_model(model.continued(model.prepare(bars.iloc[200:390])))
+    stream.save(tmp_path)
+
+    again = SignalStream.load(tmp_path, gate="policy")
+    rows = [{"timestamp": stamp, **bar} for stamp, bar in bars.iloc[390:].iterrows()]
+    assert [again.update(row) for row in rows] == [stream.update(row) for row in rows]
+    assert VersionFolder(tmp_path / "model").versions() == (1, 2)
 
 
 # -- in a process of its own ------------------------------------------------------------------------------------------

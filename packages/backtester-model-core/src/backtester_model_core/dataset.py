@@ -258,7 +258,8 @@ class TrainReport:
         columns: Features in the order the model was trained on.
         baseline: Mean of the target over the training rows: what a model without skill would say.
         class_share: Share of each class in the training rows; ``None`` for regression.
-        trained_to: Latest label end among the training rows, as an ISO instant.
+        trained_to: Latest label end among the rows learned from and those held back, as an ISO instant: what is
+            foreseen of earlier rows is not out of sample. ``unknown`` where labels have no end.
         seed: Seed that was used.
         notes: What the adapter wants known: a class that was missing, a device, a convergence warning.
     """
@@ -277,7 +278,7 @@ class TrainReport:
         """Return the report of a training that went on with further learnable rows."""
         n_rows = self.n_rows + len(rows)
         shares = (self.n_rows / n_rows, len(rows) / n_rows)
-        ended = rows.label_end[~np.isnat(rows.label_end)]
+        ends = [end for end in (self.trained_to, latest_label_end(rows)) if end != "unknown"]
 
         def mixed(before: float, value: FloatArray) -> float:
             return shares[0] * before + shares[1] * float(np.average(value, weights=rows.weight))
@@ -291,9 +292,16 @@ class TrainReport:
             n_rows=n_rows,
             baseline=mixed(self.baseline, rows.target),
             class_share=class_share,
-            trained_to=f"{ended.max()}Z" if len(ended) else self.trained_to,
+            trained_to=max(ends, key=pd.Timestamp, default="unknown"),
         )
 
     def as_dict(self) -> Mapping[str, object]:
         """Return the report as plain data, for a file."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def latest_label_end(*datasets: Dataset) -> str:
+    """Return when the latest label of all these rows is known, as an ISO instant; ``unknown`` where none has an end."""
+    ends = np.concatenate([rows.label_end for rows in datasets])
+    known = ends[~np.isnat(ends)]
+    return f"{known.max()}Z" if len(known) else "unknown"

@@ -74,14 +74,20 @@ class TrainingRecord:
     known_at: TimeArray
 
     @classmethod
-    def of(cls, dataset: Dataset, *, n_context: int) -> Self:
-        """Look at the rows of a training."""
+    def of(cls, dataset: Dataset, held_back: Dataset | None = None, *, n_context: int) -> Self:
+        """Look at the rows of a training, and at those that were held back to stop it early."""
         own = np.flatnonzero(dataset.symbol_codes == dataset.symbol_codes[-1])
         complete = own[np.isfinite(dataset.values[own]).all(axis=1)]
         rows = complete[-(N_CHECKED + min(n_context, MAX_CONTEXT)) :]
-        known_at = dataset.known_at
-        first, last = f"{known_at[0]}Z", f"{known_at[-1]}Z"
-        return cls(first, last, _fingerprint(dataset), dataset.values[rows], known_at[rows])
+        given = [dataset] if held_back is None else [dataset, held_back]
+        first, last = f"{dataset.known_at[0]}Z", f"{given[-1].known_at[-1]}Z"
+        return cls(first, last, _fingerprint(*given), dataset.values[rows], dataset.known_at[rows])
+
+    def extended(self, dataset: Dataset) -> Self:
+        """Return the record of a training that went on with further rows; the sample stays."""
+        first, last = f"{dataset.known_at[0]}Z", f"{dataset.known_at[-1]}Z"
+        fingerprint = _fingerprint(dataset, after=self.fingerprint)
+        return replace(self, first=min(self.first, first), last=max(self.last, last), fingerprint=fingerprint)
 
     @property
     def data(self) -> DataRecord:
@@ -89,8 +95,12 @@ class TrainingRecord:
         return DataRecord(first=self.first, last=self.last, fingerprint=self.fingerprint)
 
 
-def to_artifact(model: BaseModel) -> Artifact:
+def to_artifact(model: BaseModel, policy: SignalPolicy | None = None) -> Artifact:
     """Turn a trained model into what is saved.
+
+    Args:
+        model: The model.
+        policy: How its forecasts become signals; its own when not given.
 
     Raises:
         NotTrainedError: Before training.
@@ -98,13 +108,13 @@ def to_artifact(model: BaseModel) -> Artifact:
     """
     if model.report is None or model.trained_on is None:
         raise NotTrainedError.before(model.config.model_name, "be saved")
-    if np.ndim(model.policy.baseline):
+    policy = model.policy if policy is None else policy
+    if np.ndim(policy.baseline):
         raise ModelError(
             "The signal policy belongs to single rows, not to a model. Save a model that was trained."
         )
-    files = {**model.to_files(), CORE_ARRAYS: _pack_state(model, model.trained_on)}
+    files = {**model.to_files(), CORE_ARRAYS: _pack_state(model, model.trained_on, policy)}
     config = model.config.model_dump(mode="json")
-    residuals = model.policy.residuals
     manifest = describe(
         files,
         content_key=digest_of(config, model.seed, model.trained_on.data.fingerprint, code_facts(model)),
@@ -117,17 +127,17 @@ def to_artifact(model: BaseModel) -> Artifact:
         threads=os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
         versions=_versions(model.config.framework),
         policy=PolicyRecord(
-            signal_threshold=model.policy.signal_threshold,
-            confidence_threshold=model.policy.confidence_threshold,
-            strong_confidence=model.policy.strong_confidence,
-            baseline=float(model.policy.baseline),
-            may_trade=model.policy.may_trade,
-            shrinkage=None if residuals is None else residuals.shrinkage,
-            exit_confidence=model.policy.exit_confidence,
-            pays=model.policy.pays,
-            calibrator=None if model.policy.calibrator is None else model.config.calibration.method,
-            win=model.policy.sizing.win,
-            loss=model.policy.sizing.loss,
+            signal_threshold=policy.signal_threshold,
+            confidence_threshold=policy.confidence_threshold,
+            strong_confidence=policy.strong_confidence,
+            baseline=float(policy.baseline),
+            may_trade=policy.may_trade,
+            shrinkage=None if policy.residuals is None else policy.residuals.shrinkage,
+            exit_confidence=policy.exit_confidence,
+            pays=policy.pays,
+            calibrator=None if policy.calibrator is None else model.config.calibration.method,
+            win=policy.sizing.win,
+            loss=policy.sizing.loss,
         ),
         report=model.report,
     )
@@ -265,7 +275,7 @@ class _State:
     reference: Reference | None
 
 
-def _pack_state(model: BaseModel, record: TrainingRecord) -> bytes:
+def _pack_state(model: BaseModel, record: TrainingRecord, policy: SignalPolicy) -> bytes:
     sample = _frame(record.sample, record.known_at, model.columns)
     checked = _checked_rows(model.predict_distribution(sample))
     arrays = {
@@ -275,10 +285,10 @@ def _pack_state(model: BaseModel, record: TrainingRecord) -> bytes:
     }
     if checked.probability is not None:
         arrays["probability"] = checked.probability
-    if model.policy.residuals is not None:
-        arrays["residual_sizes"] = model.policy.residuals.sorted_sizes
-    if model.policy.calibrator is not None:
-        parts = model.policy.calibrator.to_arrays()
+    if policy.residuals is not None:
+        arrays["residual_sizes"] = policy.residuals.sorted_sizes
+    if policy.calibrator is not None:
+        parts = policy.calibrator.to_arrays()
         arrays |= {f"{CALIBRATOR}{name}": array for name, array in parts.items()}
     if model.reference is not None:
         arrays |= {f"{REFERENCE}{name}": array for name, array in model.reference.to_arrays().items()}
@@ -374,12 +384,14 @@ def _versions(framework: str) -> dict[str, str]:
     return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
 
 
-def _fingerprint(dataset: Dataset) -> str:
-    digest = hashlib.sha256(repr((dataset.columns, dataset.symbols, dataset.classes)).encode())
-    columns = ("values", "known_at", "symbol_codes", "target", "label_end", *OPTIONAL_COLUMNS)
-    for column in (getattr(dataset, name) for name in columns):
-        if column is not None:
-            digest.update(np.ascontiguousarray(column).view(np.uint8).data)
+def _fingerprint(*datasets: Dataset, after: str = "") -> str:
+    digest = hashlib.sha256(after.encode())
+    names = ("values", "known_at", "symbol_codes", "target", "label_end", *OPTIONAL_COLUMNS)
+    for dataset in datasets:
+        digest.update(repr((dataset.columns, dataset.symbols, dataset.classes)).encode())
+        for column in (getattr(dataset, name) for name in names):
+            if column is not None:
+                digest.update(np.ascontiguousarray(column).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from backtester_model_core.bars import Panel, check_bars
 from backtester_model_core.bars.panel import symbol_codes
 from backtester_model_core.config import ModelConfig, WeightConfig
-from backtester_model_core.dataset import Dataset, Prediction, TrainReport
+from backtester_model_core.dataset import Dataset, Prediction, TrainReport, latest_label_end
 from backtester_model_core.exceptions import (
     BarsError,
     BarsFault,
@@ -68,7 +68,7 @@ class CoreSteps:
             columns=rows.columns,
             baseline=float(np.average(rows.target, weights=rows.weight)),
             class_share=_class_share(rows),
-            trained_to=f"{rows.label_end.max()}Z" if not np.isnat(rows.label_end).all() else "unknown",
+            trained_to=latest_label_end(rows) if held_back is None else latest_label_end(rows, held_back),
             seed=model.seed,
             notes=tuple(notes),
         )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from backtester_model_core.adapter import HeldBack, ModelFrameworkAdapter, SequenceAdapter
 from backtester_model_core.dataset import Dataset
 from backtester_model_core.exceptions import ModelError
 from backtester_model_core.model.model import BaseModel
+from backtester_model_core.monitoring import Reference, TrainingRows
+from backtester_model_core.monitoring.reference import MIN_WINDOWS
 from backtester_model_core.plugins import plugins
 from backtester_model_core.steps import class_positions, learnable_rows, weighted_rows
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, RowStep
@@ -104,7 +108,10 @@ class AdapterModel(BaseModel):
         return pd.Series(weights, index=list(self.columns), name="importance").sort_values(ascending=False)
 
     def update(self, dataset: Dataset) -> None:
-        """Continue the training on new learnable rows, where the adapter can; the report then tells of all rows."""
+        """Continue the training on new learnable rows, where the adapter can.
+
+        Report, record and baseline then tell of all rows. The policy's thresholds and calibration stay.
+        """
         report = self._trained_report("be updated")
         rows = weighted_rows(learnable_rows(dataset.with_history(self.context_rows)), self.config)
         features, ends = _handed_over(rows)
@@ -112,6 +119,9 @@ class AdapterModel(BaseModel):
             self.native, features, class_positions(rows), weight=rows.weight, seed=self.seed, **ends
         )
         self.report = report.extended(rows)
+        self.trained_on = None if self.trained_on is None else self.trained_on.extended(dataset)
+        self.watched_rows = self._watched_after(dataset)
+        self.policy = replace(self.policy, baseline=self.report.baseline)
 
     def continued(self, dataset: Dataset) -> Self:
         """Return a model whose training goes on from this one's by the adapter's ``update_model``; this one stays."""
@@ -121,6 +131,13 @@ class AdapterModel(BaseModel):
         twin.update(dataset)
         twin.inner = None
         return twin
+
+    def _watched_after(self, dataset: Dataset) -> TrainingRows | Reference | None:
+        """Return the rows that a training went on with, or what was watched before where they are too few for drift."""
+        wanted = MIN_WINDOWS * self.config.monitoring.check_every
+        if not self.config.enable_monitoring or len(np.unique(dataset.known_at)) < wanted:
+            return self.watched_rows
+        return TrainingRows.of(dataset.columns, dataset.values, dataset.known_at)
 
     def _uses_validation(self) -> bool:
         return self.adapter.uses_validation(self.config)

@@ -336,7 +336,7 @@ class BaseModel(ABC):
         try:
             self.report = self.hooks.backtester_train(model=self, dataset=dataset, validation=validation)
             self.columns = self.report.columns
-            self.trained_on = TrainingRecord.of(dataset, n_context=self.context_rows)
+            self.trained_on = TrainingRecord.of(dataset, validation, n_context=self.context_rows)
         except BaseException:
             self.native, self.columns, self.report, self.trained_on = before
             raise

@@ -5,30 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backtester_model_core.artifacts import VersionFolder
+from backtester_model_core.artifacts import Manifest, VersionFolder
 from backtester_model_core.exceptions import ArtifactError, ModelError
-from backtester_model_core.model import BaseModel
-from backtester_model_core.saving import to_artifact
+from backtester_model_core.saving import CORE_ARRAYS, to_artifact
 from backtester_model_core.storage import replace_file
+from backtester_model_core.streaming.serving import Serving
 
 STATE = "state.json"
 STATE_FORMAT = 1
 MAX_STATE_BYTES = 2**28
 
 
-def save_stream(folder: Path, *, model: BaseModel, state: Mapping[str, Any]) -> None:
-    """Save a stream's model, where it is not saved there yet, and its state.
+def save_stream(folder: Path, serving: Serving, *, is_gated: bool, state: Mapping[str, Any]) -> None:
+    """Save a stream's model with the policy in force, where they are not saved there yet, and its state.
+
+    Args:
+        folder: Where to.
+        serving: What is in force.
+        is_gated: Whether evidence opens and shuts the gate: then it is as the model's own policy has it, and a
+            gate that moved makes no other version.
+        state: The state.
 
     Raises:
-        ModelError: When the model cannot be written as data.
+        ModelError: When each symbol has a model, or the model cannot be written as data.
         ArtifactError: When the folder cannot be written.
     """
-    versions, artifact = VersionFolder(folder / "model"), to_artifact(model)
-    key = artifact.manifest.content_key
-    if versions.current() is None or versions.read().manifest.content_key != key:
+    model, policy = serving.single, serving.first.policy
+    if is_gated:
+        policy = replace(policy, may_trade=model.policy.may_trade)
+    versions, artifact = VersionFolder(folder / "model"), to_artifact(model, policy)
+    if versions.current() is None or not _is_same(versions.read().manifest, artifact.manifest):
         versions.promote(versions.publish(artifact))
     write_state(folder, state)
 
@@ -84,6 +94,18 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise ArtifactError.refused(folder, f"there is no {STATE}", "Save a stream there first.") from error
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError.refused(file, f"it is damaged ({error})", "Warm a new stream up.") from error
+
+
+def _is_same(one: Manifest, other: Manifest) -> bool:
+    """Say whether two models were made of the same, forecast the same and act on it in the same way.
+
+    The frameworks' own files are not compared: some write the same model with other bytes each time.
+    """
+    return (one.content_key, one.policy, one.files[CORE_ARRAYS]) == (
+        other.content_key,
+        other.policy,
+        other.files[CORE_ARRAYS],
+    )
 
 
 def _unsealed(file: Path) -> dict[str, Any]:

@@ -262,13 +262,14 @@ class SignalStream:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Save the model, where it is not saved there yet, and the state; a process that starts again loads both.
+        """Save model and policy, where they are not there yet, and the state; a process that starts again loads all.
 
         Raises:
             ModelError: When the stream has a model for each symbol: save those by themselves, and the snapshot.
             ArtifactError: When the folder cannot be written.
         """
-        save_stream(Path(folder), model=self._serving.single, state=self.snapshot())
+        is_gated = self._oversight.lets_through is not None
+        save_stream(Path(folder), self._serving, is_gated=is_gated, state=self.snapshot())
 
     @classmethod
     def load(cls, folder: str | Path, **options: Any) -> Self:
