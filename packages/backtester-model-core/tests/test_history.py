@@ -289,7 +289,9 @@ def test_a_model_that_looks_back_must_say_what_it_foresees(linear_config):
         def forecast(self, values):
             raise NotImplementedError
 
-    model = Forgetful(linear_config)
+    model = Forgetful(
+        linear_config.model_copy(update={"validation_split": 0.0})
+    )  # else training asks it already
     dataset = model.prepare(random_bars(60, seed=1))
     model.train_dataset(dataset)
 

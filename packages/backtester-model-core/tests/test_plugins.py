@@ -648,7 +648,12 @@ class OtherEcho(EchoAdapter):
 
 def run_steps(framework):
     bars = random_bars(120)
-    model = create_model(plugins().adapter(framework).config_class(framework=framework, lookback_period=5))
+    fields = {
+        "framework": framework,
+        "lookback_period": 5,
+        "validation_split": 0.0,
+    }  # one training, no tail to foresee
+    model = create_model(plugins().adapter(framework).config_class(**fields))
     model.train_dataset(model.prepare(bars))
     model.generate_signals(bars)
     return model
