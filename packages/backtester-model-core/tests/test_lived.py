@@ -231,6 +231,34 @@ def test_a_training_that_is_refused_is_tried_again_after_test_size(linear_config
     assert (result.signals["reason"].iloc[100:] != "one_class").all()
 
 
+# -- the gate -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("test_size", [40, "56D"])
+@pytest.mark.parametrize("every", [10, 25])
+def test_gate_counts_its_plan_in_sessions_however_often_a_policy_trains(linear_config, test_size, every):
+    """Over 56 days there are forty weekdays: five windows of those are the plan, not five of ten sessions."""
+    config = retrained(
+        linear_config,
+        policy={"any": ["schedule"]},
+        every=every,
+        validation={"test_size": test_size},
+        gate={"mode": "warn", "planned_windows": 5},
+    )
+
+    result = walk_forward(config, random_bars(400, seed=3, momentum=0.2))
+    windows, outcomes_at = result.windows, result.predictions["label_end"]
+    n_scored = np.array([(outcomes_at <= fit_at).sum() for fit_at in windows["fit_at"]])
+    threshold, by_the_piece = (
+        1.96 * np.sqrt(np.maximum(1, 5 * length / np.maximum(n_scored, 1))) for length in (40, every)
+    )
+    statistic = windows["gate_statistic"].to_numpy()
+
+    assert list(windows["gate_open"]) == list((n_scored >= 30) & (statistic >= threshold))
+    assert ((n_scored >= 30) & (statistic >= by_the_piece) & ~windows["gate_open"]).any()
+    assert windows["gate_open"].any()
+
+
 # -- bounds ---------------------------------------------------------------------------------------------------------
 
 
