@@ -20,6 +20,7 @@ from backtester_model_core.testing import (
     random_panel,
 )
 from backtester_model_core.walkforward import walk_forward
+from backtester_model_core.walkforward.generations import Sessions
 from backtester_model_core.walkforward.lived import live_through
 
 
@@ -229,6 +230,15 @@ def test_a_training_that_is_refused_is_tried_again_after_test_size(linear_config
     assert list(triggered["message"]) == ["the last training was refused"]
     assert (result.signals["reason"].iloc[60:100] == "one_class").all()
     assert (result.signals["reason"].iloc[100:] != "one_class").all()
+
+
+def test_rows_of_sessions_are_those_of_their_instants_in_row_order(linear_config):
+    dataset = create_model(linear_config).prepare(random_panel(3, 40, lives={"S001": (10, 30)}))
+    sessions = Sessions.of(dataset)
+
+    for first, stop in ((0, 1), (7, 12), (0, len(sessions)), (len(sessions) - 1, len(sessions)), (5, 5)):
+        instants = sessions.known_at[first:stop]
+        assert list(sessions.rows(first, stop)) == list(np.flatnonzero(np.isin(dataset.known_at, instants)))
 
 
 # -- the gate -------------------------------------------------------------------------------------------------------
