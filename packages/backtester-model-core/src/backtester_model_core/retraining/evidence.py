@@ -97,7 +97,12 @@ class Evidence:
 
 
 def side_came_true(forecast: FloatArray, outcome: FloatArray, classes: tuple[float, ...] | None) -> BoolArray:
-    """Return whether forecast and outcome are on one side: of one half for the classes 0 and 1, else of zero."""
+    """Return whether forecast and outcome are on one side: of one half for the classes 0 and 1, else of zero.
+
+    A walk-forward's accuracy is the share of rows of which this is true: in its windows, in what its policy goes by,
+    and where policies are compared. A monitor parts a regression's sides at its baseline, and averages by decision
+    time.
+    """
     middle = 0.5 if classes == (0.0, 1.0) else 0.0
     return np.asarray((forecast > middle) == (outcome > middle), dtype=np.bool_)
 

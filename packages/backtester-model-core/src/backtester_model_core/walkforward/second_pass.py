@@ -16,6 +16,7 @@ from backtester_model_core.evaluation import gate_opens, gate_statistic, mean_wi
 from backtester_model_core.events import Event, EventKind
 from backtester_model_core.exceptions import PluginError
 from backtester_model_core.model import BaseModel
+from backtester_model_core.retraining import side_came_true
 from backtester_model_core.signals import (
     SIGNAL_COLUMNS,
     FittedPolicy,
@@ -326,8 +327,7 @@ def _training_events(window: Window, block: Block) -> list[Event]:
 def _live_figures(model: BaseModel, block: ScoredRows, earlier: ScoredRows | None) -> dict[str, Any]:
     """Measure a window once all its labels are known, beside what came before it."""
     known = block.take(~np.isnan(block.forecast) & ~np.isnan(block.outcome))
-    middle = 0.5 if model.classes == (0.0, 1.0) else 0.0
-    right = (known.forecast > middle) == (known.outcome > middle)
+    right = side_came_true(known.forecast, known.outcome, model.classes)
     horizon = model.config.prediction_horizon
     skill, upper, _ = mean_with_bound(_skill(known), horizon=horizon)
     reference = float(_skill(earlier).mean()) if earlier is not None and len(earlier) else float("nan")
