@@ -20,6 +20,7 @@ from backtester_model_core.testing import (
     random_panel,
 )
 from backtester_model_core.walkforward import walk_forward
+from backtester_model_core.walkforward.generations import Sessions
 from backtester_model_core.walkforward.lived import live_through
 
 
@@ -229,6 +230,43 @@ def test_a_training_that_is_refused_is_tried_again_after_test_size(linear_config
     assert list(triggered["message"]) == ["the last training was refused"]
     assert (result.signals["reason"].iloc[60:100] == "one_class").all()
     assert (result.signals["reason"].iloc[100:] != "one_class").all()
+
+
+def test_rows_of_sessions_are_those_of_their_instants_in_row_order(linear_config):
+    dataset = create_model(linear_config).prepare(random_panel(3, 40, lives={"S001": (10, 30)}))
+    sessions = Sessions.of(dataset)
+
+    for first, stop in ((0, 1), (7, 12), (0, len(sessions)), (len(sessions) - 1, len(sessions)), (5, 5)):
+        instants = sessions.known_at[first:stop]
+        assert list(sessions.rows(first, stop)) == list(np.flatnonzero(np.isin(dataset.known_at, instants)))
+
+
+# -- the gate -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("test_size", [40, "56D"])
+@pytest.mark.parametrize("every", [10, 25])
+def test_gate_counts_its_plan_in_sessions_however_often_a_policy_trains(linear_config, test_size, every):
+    """Over 56 days there are forty weekdays: five windows of those are the plan, not five of ten sessions."""
+    config = retrained(
+        linear_config,
+        policy={"any": ["schedule"]},
+        every=every,
+        validation={"test_size": test_size},
+        gate={"mode": "warn", "planned_windows": 5},
+    )
+
+    result = walk_forward(config, random_bars(400, seed=3, momentum=0.2))
+    windows, outcomes_at = result.windows, result.predictions["label_end"]
+    n_scored = np.array([(outcomes_at <= fit_at).sum() for fit_at in windows["fit_at"]])
+    threshold, by_the_piece = (
+        1.96 * np.sqrt(np.maximum(1, 5 * length / np.maximum(n_scored, 1))) for length in (40, every)
+    )
+    statistic = windows["gate_statistic"].to_numpy()
+
+    assert list(windows["gate_open"]) == list((n_scored >= 30) & (statistic >= threshold))
+    assert ((n_scored >= 30) & (statistic >= by_the_piece) & ~windows["gate_open"]).any()
+    assert windows["gate_open"].any()
 
 
 # -- bounds ---------------------------------------------------------------------------------------------------------

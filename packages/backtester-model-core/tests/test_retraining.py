@@ -277,6 +277,77 @@ def test_outcomes_of_one_decision_time_may_become_known_one_after_the_other():
     assert book.live(since=at(0), window=10).n == 1
 
 
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.integers(0, 30), st.sampled_from([0.0, 1.0]), st.floats(0.01, 0.99)),
+            min_size=1,
+            max_size=4,
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(0, 31),
+    st.integers(1, 20),
+)
+def test_book_says_the_same_in_whatever_order_outcomes_become_known(batches, since, window):
+    """For all batches, late ones among them: the figures are those of means over means, taken at once."""
+    book = Scorebook(classes=(0.0, 1.0), horizon=1)
+    for batch in batches:
+        days, outcome, forecast = (np.array(column) for column in zip(*batch, strict=True))
+        book.enter(
+            at(days),
+            usable_from=at(days + 1),
+            outcome=outcome,
+            forecast=forecast,
+            baseline=np.full(len(days), 0.5),
+            now=at(40),
+        )
+    rows = [row for batch in batches for row in batch]
+    days = sorted({day for day, _, _ in rows})
+    g = {day: np.mean([(y - 0.5) * (f - 0.5) for at_, y, f in rows if at_ == day]) for day in days}
+    live = [day for day in days if day >= since][-window:]
+    before = days[: len(days) - len(live)]
+    right = [(f > 0.5) == (y > 0.5) for day, y, f in rows if day in live]
+
+    scores = book.live(since=at(since), window=window)
+
+    assert (scores.n, scores.n_reference) == (len(live), len(before))
+    expected = [
+        np.mean(values) if values else nan for values in ([g[d] for d in live], [g[d] for d in before], right)
+    ]
+    assert [scores.skill, scores.reference, scores.accuracy] == pytest.approx(
+        expected, abs=1e-12, nan_ok=True
+    )
+
+
+def test_a_session_costs_the_same_however_many_were_before():
+    """What a session writes anew is counted, not timed: its own decision times and those that it is late for."""
+    book = Scorebook(classes=None, horizon=1)
+    sorted_sizes = []
+
+    def counting(values, **options):
+        sorted_sizes.append(len(values))
+        return honest(values, **options)
+
+    honest = np.unique
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("backtester_model_core.retraining.evidence.np.unique", counting)
+        for day in range(2_000):
+            late = max(0, day - 3)
+            book.enter(
+                at(np.array([late, day])),
+                usable_from=at(np.array([day, day])),
+                outcome=np.array([0.01, -0.01]),
+                forecast=np.array([0.02, 0.02]),
+                baseline=np.zeros(2),
+                now=at(day),
+            )
+
+    # each batch is sorted once by itself, and once with the at most three times that it is late for
+    assert max(sorted_sizes) <= 2 + 3 + 1
+
+
 def test_book_without_outcomes_knows_nothing():
     book, entered = book_of([(1, 3, np.nan, 0.7)], now=3)
 

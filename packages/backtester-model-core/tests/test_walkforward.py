@@ -505,6 +505,18 @@ def test_retraining_is_suggested_where_skill_is_lost(linear_config):
     assert suggested[6:9].all()
 
 
+@pytest.mark.parametrize(("model_type", "middle"), [("classification", 0.5), ("regression", 0.0)])
+def test_live_accuracy_is_the_share_of_rows_whose_side_came_true(linear_config, model_type, middle):
+    result = walk_forward(changed(linear_config, model_type=model_type), random_panel(2, 300, seed=4))
+    known = result.predictions.dropna(subset=["expected", "outcome"])
+
+    is_right = (known["expected"] > middle) == (known["outcome"] > middle)
+
+    assert list(result.windows["live_accuracy"]) == pytest.approx(
+        list(is_right.groupby(known["window"]).mean())
+    )
+
+
 def test_monitoring_off_records_no_live_figures(linear_config, bars):
     result = walk_forward(changed(linear_config, enable_monitoring=False), bars)
 

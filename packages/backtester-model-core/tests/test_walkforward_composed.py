@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from backtester_model_core.config import ModelConfig
+from backtester_model_core.evaluation import deflated_sharpe_ratio
 from backtester_model_core.exceptions import LabelError
 from backtester_model_core.testing import random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward, walk_forward_meta
@@ -65,6 +66,32 @@ def test_the_two_are_kept_side_by_side_and_resume(configs, tmp_path):
 
     assert {name: set((tmp_path / name / "entries").iterdir()) for name in entries} == entries
     pd.testing.assert_frame_equal(one.signals, two.signals)
+
+
+def test_the_pairs_that_were_ever_started_in_a_folder_are_its_trials(configs, tmp_path):
+    """The second model's trials are pairs: other sides to act on are another trial of what comes of it."""
+    bars = random_bars(400, seed=3, momentum=0.3)
+    first, second = configs
+    other = first.model_copy(update={"thresholds": first.thresholds.model_copy(update={"quantile": 0.4})})
+    walk_forward_meta(first, second, bars, out=tmp_path)
+
+    result = walk_forward_meta(other, second, bars, out=tmp_path)
+    again = walk_forward_meta(other, second, bars, out=tmp_path)
+
+    for part in (result.primary, result.meta):
+        net = part.returns["signals"].to_numpy()
+        figures = part.return_metrics["signals"]
+        assert figures["deflated_sharpe"] == pytest.approx(deflated_sharpe_ratio(net, n_trials=2))
+    assert again.meta.return_metrics == result.meta.return_metrics
+
+
+def test_trials_of_a_pair_that_are_named_are_those_of_both(configs):
+    result = walk_forward_meta(*configs, random_bars(400, seed=3, momentum=0.3), n_trials=7)
+
+    for part in (result.primary, result.meta):
+        net = part.returns["signals"].to_numpy()
+        figures = part.return_metrics["signals"]
+        assert figures["deflated_sharpe"] == pytest.approx(deflated_sharpe_ratio(net, n_trials=7))
 
 
 def test_sides_do_not_change_when_the_future_does(configs):

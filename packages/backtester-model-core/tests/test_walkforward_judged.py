@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from backtester_model_core.config import ModelConfig
 from backtester_model_core.evaluation import (
     deflated_sharpe_ratio,
     information_intervals,
@@ -17,6 +18,7 @@ from backtester_model_core.evaluation import (
     probabilistic_sharpe_ratio,
 )
 from backtester_model_core.exceptions import EvaluationError
+from backtester_model_core.retraining import Never, Schedule, Spell
 from backtester_model_core.runs import RunFolder
 from backtester_model_core.testing import random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward
@@ -129,6 +131,45 @@ def test_the_trials_of_a_run_folder_are_counted(linear_config, bars, tmp_path):
     assert second.return_metrics["signals"]["deflated_sharpe"] == pytest.approx(
         deflated_sharpe_ratio(net, n_trials=2)
     )
+
+
+@pytest.mark.parametrize("retraining", [{}, {"policy": "never"}])
+def test_more_bars_are_no_further_trial(linear_config, tmp_path, retraining):
+    """Neither are a share of the sessions, or an end of the data, that moves on with them."""
+    fields = {**linear_config.model_dump(), "retraining": retraining, "validation": {"test_size": 40}}
+    whole = random_bars(330, seed=6)
+
+    for n_bars in (300, 301, 330):
+        day = whole.index[n_bars - 1].date().isoformat()
+        walk_forward(
+            ModelConfig.model_validate({**fields, "data_config": {"end": day}}),
+            whole.iloc[:n_bars],
+            out=tmp_path,
+        )
+
+    assert len(RunFolder(tmp_path).runs()) == 1
+
+
+def test_each_policy_of_ones_own_is_a_trial_by_what_it_says_of_itself(linear_config, bars, tmp_path):
+    class Unspoken(Never):
+        __repr__ = object.__repr__
+
+    policies = [Schedule(Spell(20)), Schedule(Spell(37)), Schedule(Spell(50)), Unspoken()]
+    again = [Schedule(Spell(20)), Unspoken()]
+
+    for policy in (*policies, *again):
+        walk_forward(linear_config, bars, out=tmp_path, policy=policy)
+
+    assert len(RunFolder(tmp_path).runs()) == len(policies)
+
+
+def test_changed_code_is_another_trial(linear_config, bars, tmp_path, monkeypatch):
+    walk_forward(linear_config, bars, out=tmp_path)
+    monkeypatch.setattr("backtester_model_core.walkforward.trials.code_facts", lambda model: {"sources": "b"})
+
+    walk_forward(linear_config, bars, out=tmp_path)
+
+    assert len(RunFolder(tmp_path).runs()) == 2
 
 
 def test_repeating_a_run_is_no_further_trial(linear_config, bars, tmp_path):

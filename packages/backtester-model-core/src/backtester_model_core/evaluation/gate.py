@@ -26,7 +26,8 @@ def gate_statistic(
 def gate_threshold(windows_done: float, *, planned_windows: int) -> float:
     """Return 1.96·√max(1, K/k), the boundary of O'Brien & Fleming (1979); infinite before the first window.
 
-    By the reflection principle noise crosses it in at most 2·2.5 % of runs over the K planned windows.
+    By the reflection principle noise crosses it in at most 2·2.5 % of runs over the K planned windows. Beyond them
+    the threshold stays at 1.96, and nothing is promised: whoever goes on looking crosses it in more.
     """
     return 1.96 * sqrt(max(1.0, planned_windows / windows_done)) if windows_done > 0 else float("inf")
 

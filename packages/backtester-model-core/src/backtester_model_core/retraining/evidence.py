@@ -97,7 +97,12 @@ class Evidence:
 
 
 def side_came_true(forecast: FloatArray, outcome: FloatArray, classes: tuple[float, ...] | None) -> BoolArray:
-    """Return whether forecast and outcome are on one side: of one half for the classes 0 and 1, else of zero."""
+    """Return whether forecast and outcome are on one side: of one half for the classes 0 and 1, else of zero.
+
+    A walk-forward's accuracy is the share of rows of which this is true: in its windows, in what its policy goes by,
+    and where policies are compared. A monitor parts a regression's sides at its baseline, and averages by decision
+    time.
+    """
     middle = 0.5 if classes == (0.0, 1.0) else 0.0
     return np.asarray((forecast > middle) == (outcome > middle), dtype=np.bool_)
 
@@ -114,8 +119,11 @@ class Scorebook:
         self.classes = classes
         self.horizon = horizon
         self.latest_used = NOT_YET
+        # in time order, with room for more behind the first ``_n``
+        self._n = 0
         self._times = np.empty(0, dtype="datetime64[ns]")
         self._sums = np.empty((0, 3))  # of each decision time: sum of g, rows whose side came true, rows
+        self._totals = np.empty(0)  # of mean g, over all decision times up to each
 
     def enter(
         self,
@@ -163,23 +171,40 @@ class Scorebook:
             since: First decision time that counts as live.
             window: Number of decision times.
         """
-        first = max(int(np.searchsorted(self._times, since)), len(self._times) - window)
-        g = self._sums[:, 0] / self._sums[:, 2]
-        skill, upper, n = mean_with_bound(g[first:], horizon=self.horizon)
-        rows = self._sums[first:].sum(axis=0)
+        first = max(int(np.searchsorted(self._times[: self._n], since)), self._n - window)
+        latest = self._sums[first : self._n]
+        skill, upper, n = mean_with_bound(latest[:, 0] / latest[:, 2], horizon=self.horizon)
+        rows = latest.sum(axis=0)
         return LiveScores(
             n=n,
             skill=skill,
             skill_upper=upper,
             accuracy=float(rows[1] / rows[2]) if n else nan,
-            reference=float(g[:first].mean()) if first else nan,
+            reference=float(self._totals[first - 1] / first) if first else nan,
             n_reference=first,
             latest_used=self.latest_used,
         )
 
     def _add(self, times: TimeArray, sums: FloatArray) -> None:
-        """Add rows to what their decision times have, new times in their place."""
-        merged, place = np.unique(np.concatenate([self._times, times]), return_inverse=True)
+        """Add rows to what their decision times have, new times in their place.
+
+        Only what is not before the earliest of them is written anew, so that a session costs the same after years.
+        """
+        first = int(np.searchsorted(self._times[: self._n], times.min()))
+        merged, place = np.unique(np.concatenate([self._times[first : self._n], times]), return_inverse=True)
         together = np.zeros((len(merged), 3))
-        np.add.at(together, place, np.concatenate([self._sums, sums]))
-        self._times, self._sums = merged, together
+        np.add.at(together, place, np.concatenate([self._sums[first : self._n], sums]))
+        before = self._totals[first - 1 : first] if first else np.zeros(1)
+        totals = np.cumsum(np.concatenate([before, together[:, 0] / together[:, 2]]))[1:]
+        self._n = first + len(merged)
+        self._reserve(self._n)
+        written = slice(first, self._n)
+        self._times[written], self._sums[written], self._totals[written] = merged, together, totals
+
+    def _reserve(self, n: int) -> None:
+        """See to it that there is room for so many decision times, doubling it where there is not."""
+        if n > len(self._times):
+            room = 2 * n
+            self._times = np.resize(self._times, room)
+            self._sums = np.resize(self._sums, (room, 3))
+            self._totals = np.resize(self._totals, room)

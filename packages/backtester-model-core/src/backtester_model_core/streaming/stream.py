@@ -90,12 +90,9 @@ class SignalStream:
         self._rows = LiveRows(first, fast=fast)
         is_wrapped = plugins().is_wrapped(self.config.framework, "backtester_signal")
         self._hooked = is_wrapped or label_kind(self.config).is_meta
+        wish, asks = retraining or retraining_policy(self.config), on_retrain is not None
         self._oversight = Oversight(
-            self._serving,
-            gates=gate == "evidence",
-            policy=retraining or retraining_policy(self.config),
-            asks=on_retrain is not None,
-            logger=self.logger,
+            self._serving, gates=gate == "evidence", policy=wish, asks=asks, logger=self.logger
         )
         if history is not None:
             self._oversight.bring(history)
@@ -169,7 +166,7 @@ class SignalStream:
             symbol: Whose bars they are.
 
         Returns:
-            One dict for each new row, or the one that stands when none is new; see ``ModelSignal.as_engine_dict``.
+            One ``ModelSignal.as_engine_dict`` for each new row, or the one that stands when none is new.
         """
         memory = self._rows.symbols.get(symbol)
         new = data if memory is None else rows_after(data, memory.at)
@@ -242,7 +239,7 @@ class SignalStream:
     @property
     def event_frame(self) -> pd.DataFrame:
         """The same, one a row."""
-        return event_frame(self._log.events)
+        return event_frame(self.events)
 
     # -- state --------------------------------------------------------------------------------------------------
 

@@ -14,12 +14,14 @@ import pandas as pd
 from backtester_model_core.bars import check_bars
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import LabelError
-from backtester_model_core.factory import load_config
+from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.labels import label_kind
+from backtester_model_core.runs import RunFolder
 from backtester_model_core.signals import ModelSignalType, Reason, SignalFrame
 from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward.engine import Progress, walk_forward
 from backtester_model_core.walkforward.result import WalkForwardResult
+from backtester_model_core.walkforward.trials import record_trial
 
 PRIMARY, META = "primary", "meta"
 """Folders of the two walk-forwards within a run folder of both."""
@@ -52,14 +54,15 @@ def walk_forward_meta(
     n_jobs: int = 1,
     progress: Progress | None = None,
     logger: logging.Logger | None = None,
-    n_trials: int = 1,
+    n_trials: int | None = None,
 ) -> MetaResult:
     """Walk forward with a first model, and again with a second that learns when acting on the first one's side pays.
 
     The second learns from the first one's out-of-sample signals alone: they become the bars column that its
     ``label.side_column`` names, 1 and -1 where the first acted, 0 where it was silent, NaN where it did not serve.
     Its first training window must reach beyond the first one's. Other arguments are those of :func:`walk_forward`;
-    ``out`` keeps the two in the folders ``primary`` and ``meta``.
+    ``out`` keeps the two in the folders ``primary`` and ``meta``, and counts the pairs as the second one's trials:
+    other sides to act on are another trial of what comes of them.
 
     Raises:
         LabelError: When the second model's label judges no side, or its column is among the bars already.
@@ -69,15 +72,14 @@ def walk_forward_meta(
     checked = check_bars(bars)
     column = _side_column(second, checked)
     folders = {name: None if out is None else Path(out) / name for name in (PRIMARY, META)}
-    options: dict[str, Any] = {
-        "n_jobs": n_jobs,
-        "progress": progress,
-        "logger": logger,
-        "n_trials": n_trials,
-    }
-    first = walk_forward(primary, checked, out=folders[PRIMARY], **options)
+    options: dict[str, Any] = {"n_jobs": n_jobs, "progress": progress, "logger": logger}
+    first = walk_forward(primary, checked, out=folders[PRIMARY], n_trials=n_trials, **options)
+    if n_trials is None and out is not None:
+        given = primary if isinstance(primary, ModelConfig) else load_config(primary)
+        record_trial(out, create_model(given), create_model(second))
+        n_trials = len(RunFolder(out).runs())
     judged = checked.assign(**{column: primary_sides(first.signals)})
-    return MetaResult(first, walk_forward(second, judged, out=folders[META], **options))
+    return MetaResult(first, walk_forward(second, judged, out=folders[META], n_trials=n_trials, **options))
 
 
 def primary_sides(signals: SignalFrame) -> FloatArray:

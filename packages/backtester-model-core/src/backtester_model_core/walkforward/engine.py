@@ -22,10 +22,10 @@ from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
 from backtester_model_core.retraining import Policy, retraining_policy
-from backtester_model_core.runs import RunFolder, digest_of
+from backtester_model_core.runs import RunFolder
 from backtester_model_core.splits import Window, resolve_train_size, walk_forward_windows
 from backtester_model_core.typing import TimeArray
-from backtester_model_core.walkforward.blocks import Block, BlockKeys, serve_or_resume, window_keys
+from backtester_model_core.walkforward.blocks import Block, serve_or_resume, window_keys
 from backtester_model_core.walkforward.kept_bars import BARS, pack_bars
 from backtester_model_core.walkforward.lived import Lived, live_through
 from backtester_model_core.walkforward.result import WalkForwardResult
@@ -43,6 +43,7 @@ from backtester_model_core.walkforward.scoring import (
     window_table,
 )
 from backtester_model_core.walkforward.second_pass import SecondPass, run_second_pass
+from backtester_model_core.walkforward.trials import record_trial
 from backtester_model_core.walkforward.watching import MonitorWatch
 
 Progress = Callable[[int, int], None]
@@ -79,7 +80,8 @@ def walk_forward(
         progress: Called as windows finish.
         logger: Where events are logged.
         n_trials: How many variants are being tried, this one among them: what the deflated Sharpe ratio allows for.
-            When not given, the runs that were ever started in ``out`` are counted, or this one alone.
+            When not given, the variants that were ever started in ``out`` are counted, or this one alone. The same
+            configuration, policy and code on other bars is no other variant.
         policy: A policy of one's own that says when to train, within the bounds of ``retraining``; by default that
             of the configuration.
 
@@ -143,18 +145,19 @@ def walk_windows(
     started = time.perf_counter()
     settings = config if isinstance(config, ModelConfig) else load_config(config)
     checked = check_bars(bars)
-    model = create_model(settings)
-    dataset = model.prepare(checked)
+    given = create_model(settings)
+    dataset = given.prepare(checked)
     model = create_model(
-        resolve_config(model.config.model_copy(update={"random_state": model.seed}), dataset)
+        resolve_config(given.config.model_copy(update={"random_state": given.seed}), dataset)
     )
     if out is not None and record:
+        record_trial(out, given, wish=policy)
         RunFolder(out).write_result(BARS, pack_bars(checked))
     prepared = time.perf_counter()
     if policy is None and model.config.retraining.is_planned:
-        first = _first_pass(model, dataset, out=out, n_jobs=n_jobs, progress=progress, record=record)
+        first = _first_pass(model, dataset, out=out, n_jobs=n_jobs, progress=progress)
     else:
-        first = _live(model, dataset, policy, out=out, progress=progress, record=record)
+        first = _live(model, dataset, policy, out=out, progress=progress)
     windows, blocks = first.windows, first.blocks
     served_at = time.perf_counter()
     second = run_second_pass(
@@ -225,19 +228,9 @@ def _live(
     *,
     out: str | Path | None,
     progress: Progress | None,
-    record: bool,
 ) -> Lived:
     """Serve session by session, trained when the policy says so, from the run folder where that is finished."""
-    folder = None
-    if out is not None:
-        store = RunFolder(out)
-        folder = store.path
-        bars = BlockKeys(model, dataset).of(np.arange(len(dataset)), np.arange(len(dataset)), is_first=True)
-        facts = {"config": model.config.model_dump(mode="json"), "bars": bars}
-        if wish is not None:
-            facts["policy"] = f"{type(wish).__module__}:{type(wish).__qualname__}"
-        if record:
-            store.record_run(digest_of(facts), facts)
+    folder = None if out is None else RunFolder(out).path
     policy = retraining_policy(model.config, wish=wish)
     watch = MonitorWatch(model.config, dataset) if model.config.enable_monitoring else None
     return live_through(model, dataset, policy, folder=folder, watch=watch, progress=progress)
@@ -250,7 +243,6 @@ def _first_pass(
     out: str | Path | None,
     n_jobs: int,
     progress: Progress | None,
-    record: bool,
 ) -> Lived:
     """Serve every planned window, in parallel where asked to, from the run folder where it is finished."""
     import joblib  # here, because the core's import must stay light
@@ -259,12 +251,8 @@ def _first_pass(
     keys: list[str | None] = [None] * len(windows)
     folder = None
     if out is not None:
-        store = RunFolder(out)
-        folder = store.path
+        folder = RunFolder(out).path
         keys = list(window_keys(model, dataset, windows))
-        facts = {"config": model.config.model_dump(mode="json"), "windows": keys}
-        if record:
-            store.record_run(digest_of(facts), facts)
     in_code = plugins().registered_in_code()
     tasks = (
         joblib.delayed(serve_or_resume)(model, dataset, window, key=key, folder=folder, in_code=in_code)

@@ -21,23 +21,29 @@ class Sessions:
     Attributes:
         known_at: (n_sessions,) distinct instants in time order.
         of_row: (n,) session of each row.
+        by_session: (n,) rows, those of a session together and in their order.
+        starts: (n_sessions + 1,) where the rows of each begin in ``by_session``, and where the last one's end.
     """
 
     known_at: TimeArray
     of_row: IntArray
+    by_session: IntArray
+    starts: IntArray
 
     @classmethod
     def of(cls, dataset: Dataset) -> Sessions:
         """Count the sessions of a dataset."""
         known_at, of_row = np.unique(dataset.known_at, return_inverse=True)
-        return cls(known_at, of_row.astype(np.int64))
+        by_session = np.argsort(of_row, kind="stable")
+        starts = np.searchsorted(of_row[by_session], np.arange(len(known_at) + 1))
+        return cls(known_at, of_row.astype(np.int64), by_session, starts)
 
     def __len__(self) -> int:
         return len(self.known_at)
 
     def rows(self, first: int, stop: int) -> IntArray:
         """Return the rows of the sessions from ``first`` to before ``stop``, in row order."""
-        return np.flatnonzero((self.of_row >= first) & (self.of_row < stop))
+        return np.sort(self.by_session[self.starts[first] : self.starts[stop]])
 
 
 class Workshop:

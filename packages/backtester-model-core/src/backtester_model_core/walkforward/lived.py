@@ -297,7 +297,8 @@ class Life:
         if self.rival is None:
             return False
         dataset, now = self.dataset, self.sessions.known_at[session]
-        rows = np.flatnonzero((self.sessions.of_row >= reign.start) & (dataset.usable_from <= now))
+        served = self.sessions.rows(reign.start, session + 1)
+        rows = served[dataset.usable_from[served] <= now]
         horizon = self.config.prediction_horizon
         planned = self._enough(self.config.retraining.rollback_sessions)
         contest = compare_forecasts(

@@ -16,6 +16,7 @@ from backtester_model_core.evaluation import gate_opens, gate_statistic, mean_wi
 from backtester_model_core.events import Event, EventKind
 from backtester_model_core.exceptions import PluginError
 from backtester_model_core.model import BaseModel
+from backtester_model_core.retraining import side_came_true
 from backtester_model_core.signals import (
     SIGNAL_COLUMNS,
     FittedPolicy,
@@ -28,7 +29,8 @@ from backtester_model_core.signals import (
     sides_after,
 )
 from backtester_model_core.splits import Window
-from backtester_model_core.typing import FloatArray
+from backtester_model_core.splits.spans import time_span
+from backtester_model_core.typing import FloatArray, TimeArray
 from backtester_model_core.walkforward.blocks import Block
 from backtester_model_core.walkforward.expiry import expiry_events, silence, stale_rows
 from backtester_model_core.walkforward.watching import watch_windows
@@ -96,12 +98,13 @@ def run_second_pass(
     gate_rows: list[dict[str, Any]] = []
     live_rows: list[dict[str, Any]] = []
     policies: list[SignalPolicy] = []
+    sessions = None if lived_events is None else np.unique(dataset.known_at)
     held: dict[str, int] = {}
     is_open = False
     for number, (window, block) in enumerate(zip(windows, blocks, strict=True)):
         events += _training_events(window, block)
         earlier = ScoredRows.joined(served[:number]).known_by(window.fit_at) if number else None
-        statistic, opens = _gate(model, earlier, served[:number])
+        statistic, opens = _gate(model, window, earlier, served[:number], sessions=sessions)
         if opens != is_open:
             events.append(_gate_event(window, statistic, opens=opens))
         is_open = opens
@@ -202,11 +205,25 @@ def _single(baseline: Any) -> float:
     return float(known[0]) if len(known) else 0.0
 
 
-def _gate(model: BaseModel, earlier: ScoredRows | None, served: Sequence[ScoredRows]) -> tuple[float, bool]:
+def _gate(
+    model: BaseModel,
+    window: Window,
+    earlier: ScoredRows | None,
+    served: Sequence[ScoredRows],
+    *,
+    sessions: TimeArray | None,
+) -> tuple[float, bool]:
     """Return the gate's statistic over earlier rows and whether it lets signals through.
 
-    Progress is counted in decision times that were scored, in units of the windows served so far: one that was
-    refused, or whose outcomes are still to come, has shown nothing.
+    Progress is counted in decision times that were scored, in units of a window: one that was refused, or whose
+    outcomes are still to come, has shown nothing.
+
+    Args:
+        model: Whose gate it is.
+        window: The window that it is asked about.
+        earlier: Rows of earlier windows whose outcomes are known.
+        served: What was served in earlier windows.
+        sessions: All sessions where windows were lived; ``None`` where they were planned.
     """
     settings = model.config.gate
     if settings.mode == "off":
@@ -221,11 +238,29 @@ def _gate(model: BaseModel, earlier: ScoredRows | None, served: Sequence[ScoredR
         horizon=model.config.prediction_horizon,
     )
     n_scored = len(np.unique(earlier.known_at))
-    a_window = float(np.mean([len(np.unique(block.known_at)) for block in served]))
+    a_window = _mean_length(served) if sessions is None else _planned_length(model, window, sessions)
     opens = n_scored >= MIN_GATE_HORIZONS * model.config.prediction_horizon and gate_opens(
         statistic, windows_done=n_scored / a_window, planned_windows=settings.planned_windows
     )
     return statistic, opens
+
+
+def _mean_length(served: Sequence[ScoredRows]) -> float:
+    """Return the mean number of decision times of the windows served so far."""
+    return float(np.mean([len(np.unique(block.known_at)) for block in served]))
+
+
+def _planned_length(model: BaseModel, window: Window, sessions: TimeArray) -> float:
+    """Return the sessions of a window as planned: of a time span, as many as it has had on average by the fit.
+
+    A policy ends windows when it likes. Counted by the piece, short ones would use up the gate's plan too soon.
+    """
+    size = model.config.validation.test_size
+    if isinstance(size, int):
+        return float(size)
+    known = sessions[sessions <= window.fit_at]
+    per_session = (known[-1] - known[0]) / (len(known) - 1)
+    return max(1.0, float(time_span(size) / per_session))
 
 
 def _gate_event(window: Window, statistic: float, *, opens: bool) -> Event:
@@ -292,8 +327,7 @@ def _training_events(window: Window, block: Block) -> list[Event]:
 def _live_figures(model: BaseModel, block: ScoredRows, earlier: ScoredRows | None) -> dict[str, Any]:
     """Measure a window once all its labels are known, beside what came before it."""
     known = block.take(~np.isnan(block.forecast) & ~np.isnan(block.outcome))
-    middle = 0.5 if model.classes == (0.0, 1.0) else 0.0
-    right = (known.forecast > middle) == (known.outcome > middle)
+    right = side_came_true(known.forecast, known.outcome, model.classes)
     horizon = model.config.prediction_horizon
     skill, upper, _ = mean_with_bound(_skill(known), horizon=horizon)
     reference = float(_skill(earlier).mean()) if earlier is not None and len(earlier) else float("nan")
