@@ -33,5 +33,10 @@ def record_trial(folder: str | Path, *models: BaseModel, wish: Policy | None = N
 
 
 def _facts(model: BaseModel) -> dict[str, Any]:
-    config = model.config.model_dump(mode="json", exclude={"data_config": {"end"}})
-    return {"config": config | {"random_state": model.seed}, "code": code_facts(model)}
+    """Say what is tried: what a run fills in from its bars, and writes down, makes no other trial of it."""
+    config = model.config
+    filled_in: dict[str, Any] = {"data_config": {"end", "frequency"}, "costs": {"bars_per_year"}}
+    settings = config.model_dump(mode="json", exclude=filled_in)
+    settings["label"]["kind"] = config.label_kind
+    settings |= {"strong_threshold": config.strong_confidence, "random_state": model.seed}
+    return {"config": settings, "code": code_facts(model)}
