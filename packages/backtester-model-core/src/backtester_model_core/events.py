@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -89,8 +89,10 @@ class EventLog:
         self._logger.info("%s", event)
         self.keep([event])
 
-    def keep(self, events: Iterable[Event]) -> None:
-        """Keep events that are logged already."""
+    def keep(self, events: Sequence[Event]) -> None:
+        """Keep events that are logged already; mostly there are none."""
+        if not events:
+            return
         self._events += events
         del self._events[:-MAX_EVENTS]
 

@@ -339,7 +339,8 @@ class SignalStream:
         if monitor is not None and incoming.at == self._clock.now:
             at = np.datetime64(incoming.at + self._clock.offset, "ns")
             monitor.saw(at, memory.features, foreseen.expected, seconds, incoming.symbol)
-            self._log.keep(self._oversight.noticed())
+            if monitor.events:
+                self._log.keep(self._oversight.noticed())
         return answers, foreseen
 
     def _decided(
