@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from backtester_model_core.evaluation.rows import check_lengths, float_columns, instants, known_rows
 from backtester_model_core.exceptions import EvaluationError
+from backtester_model_core.typing import FloatArray
 
 EVIDENCE_WANTED = 20.0
 """Capital at which skill counts as shown: noise reaches it in at most one stream of twenty."""
@@ -78,11 +79,7 @@ class SkillEvidence:
         check_lengths(decision_time=times, outcome=y)
         known = known_rows(y, f, b)
         evidence = cls(horizon)
-        order = np.argsort(times[known], kind="stable")
-        excess, lean = (y - b)[known][order], (f - b)[known][order]
-        _, starts = np.unique(times[known][order], return_index=True)
-        for rows in np.split(np.arange(len(order)), starts[1:]) if len(order) else ():
-            evidence.update(excess[rows], lean[rows])
+        evidence.gather(times[known], excess=(y - b)[known], lean=(f - b)[known])
         return evidence
 
     @property
@@ -116,6 +113,20 @@ class SkillEvidence:
         self._outcome_sum += mean
         self._outcome_squares += float(np.mean(y**2))
         self._forecast_squares += float(np.mean(f**2))
+
+    def gather(self, decision_time: ArrayLike, *, excess: FloatArray, lean: FloatArray) -> None:
+        """Take rows whose outcomes are known, decision time by decision time.
+
+        Args:
+            decision_time: (n,) decision times; those of one time are one piece of evidence.
+            excess: (n,) outcomes less baselines, y - b.
+            lean: (n,) forecasts less baselines, f - b.
+        """
+        times = np.asarray(decision_time)
+        order = np.argsort(times, kind="stable")
+        _, starts = np.unique(times[order], return_index=True)
+        for rows in np.split(order, starts[1:]) if len(order) else ():
+            self.update(excess[rows], lean[rows])
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain data."""

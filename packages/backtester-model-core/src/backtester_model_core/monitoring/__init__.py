@@ -5,7 +5,7 @@ from backtester_model_core.monitoring.drift import MEASURES, DriftMeasure, Featu
 from backtester_model_core.monitoring.hooks import MonitoringHooks
 from backtester_model_core.monitoring.latency import Latency
 from backtester_model_core.monitoring.monitor import Monitor
-from backtester_model_core.monitoring.outcomes import KnownOutcomes
+from backtester_model_core.monitoring.outcomes import KnownOutcomes, middle_of
 from backtester_model_core.monitoring.reference import Reference, TrainingRows
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "PageHinkley",
     "Reference",
     "TrainingRows",
+    "middle_of",
 ]

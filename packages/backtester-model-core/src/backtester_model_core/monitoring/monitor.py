@@ -16,7 +16,7 @@ from backtester_model_core.labels import label_kind
 from backtester_model_core.monitoring.detectors import DETECTORS
 from backtester_model_core.monitoring.foreseen import PredictionWatch
 from backtester_model_core.monitoring.latency import Latency, process_bytes
-from backtester_model_core.monitoring.outcomes import KnownOutcomes, LiveOutcomes
+from backtester_model_core.monitoring.outcomes import KnownOutcomes, LiveOutcomes, middle_of
 from backtester_model_core.monitoring.quality import (
     Standstill,
     missing_features,
@@ -56,7 +56,7 @@ class Monitor:
         self._logger = logger or logging.getLogger(__name__)
         self._settings = config.monitoring
         self._config = config
-        self._middle = _middle(label_kind(config).classes)
+        self._middle = middle_of(label_kind(config).classes)
         self._watch = DriftWatch(reference, self._settings)
         self._foreseen = PredictionWatch(self._settings)
         self._standstill = Standstill(len(reference.columns))
@@ -68,9 +68,8 @@ class Monitor:
         self._errors: list[float] = []
         self._detector = DETECTORS[self._settings.detector]()
         self._rows = np.empty((0, len(reference.columns) + 1))
-        self._queued: list[
-            list[float]
-        ] = []  # rows that came one by one: a list is filled faster than an array
+        # rows that came one by one: a list is filled faster than an array
+        self._queued: list[list[float]] = []
         self._symbols: list[str] = []
         self._starts: list[int] = []
         self._now: np.datetime64 | None = None
@@ -373,11 +372,6 @@ def _listed(names: Sequence[str]) -> str:
     """List some names and count the others."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(names[:MAX_NAMED]) + more
-
-
-def _middle(classes: tuple[float, ...] | None) -> float | None:
-    """Return what parts the two sides of a forecast: between the outer classes, or a regression's baseline."""
-    return None if classes is None else (classes[0] + classes[-1]) / 2
 
 
 def _refused(problem: str) -> ArtifactError:

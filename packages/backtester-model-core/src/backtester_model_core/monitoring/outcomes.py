@@ -65,6 +65,11 @@ class KnownOutcomes:
         return np.column_stack([np.bincount(group, weights=each) / size for each in columns])
 
 
+def middle_of(classes: tuple[float, ...] | None) -> float | None:
+    """Return what parts the two sides of a forecast: between the outer classes, or a regression's baseline."""
+    return None if classes is None else (classes[0] + classes[-1]) / 2
+
+
 class LiveOutcomes:
     """Rolling figures of the latest decision times whose outcomes are known.
 

@@ -95,9 +95,7 @@ class OutcomeLedger:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on from a snapshot."""
-        self._columns = tuple(snapshot["columns"])
-        self._pick = itemgetter(*self._columns)
+        """Go on from a snapshot of a ledger of the same columns."""
         self._bars = {
             symbol: [[pd.Timestamp(row[0]), *row[1:]] for row in rows]
             for symbol, rows in snapshot["bars"].items()

@@ -14,7 +14,7 @@ from backtester_model_core.bars.panel import utc_stamps
 from backtester_model_core.evaluation import SkillEvidence
 from backtester_model_core.events import Event, EventKind
 from backtester_model_core.model import BaseModel
-from backtester_model_core.monitoring import KnownOutcomes, Monitor
+from backtester_model_core.monitoring import KnownOutcomes, Monitor, middle_of
 from backtester_model_core.retraining import GuardedPolicy, Spell, Trigger
 from backtester_model_core.retraining.policies import MIN_HORIZONS
 from backtester_model_core.streaming.book import LiveBook
@@ -55,7 +55,7 @@ class Oversight:
             self.monitor = Monitor(config, model.reference, logger=logger)
         n_live = max(config.retraining.skill_window, MIN_HORIZONS * config.prediction_horizon)
         self._book = LiveBook(window=n_live, horizon=config.prediction_horizon)
-        self._middle = None if model.classes is None else (model.classes[0] + model.classes[-1]) / 2
+        self._middle = middle_of(model.classes)
         self._gates = gates and config.gate.mode != "off"
         self._was_open = self.lets_through
         self._logger = logger
@@ -189,10 +189,9 @@ class Oversight:
             self.monitor.learned(now, known)
         self._book.enter(known, middle=self._middle)
         self.tenure.learned(len(known.outcome))
-        excess, lean = known.outcome - known.baseline, known.forecast - known.baseline
-        _, starts = np.unique(known.known_at, return_index=True)
-        for rows in np.split(np.arange(len(excess)), starts[1:]):
-            self.evidence.update(excess[rows], lean[rows])
+        self.evidence.gather(
+            known.known_at, excess=known.outcome - known.baseline, lean=known.forecast - known.baseline
+        )
 
     # -- state --------------------------------------------------------------------------------------------------------
 
