@@ -224,7 +224,7 @@ def test_preprocessing_of_each_column_becomes_a_part_of_the_thresholds(
 
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("name", ["DecisionTree", "HistGradientBoosting"])
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_row_beside_a_threshold_goes_the_way_it_goes_in_predict(
     name: str, normalize: bool, data: st.DataObject
