@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from backtester_model_core.compiled import numba_is_here
 from backtester_model_core.exceptions import ModelError
-from backtester_model_sklearn.adapter import SklearnAdapter, SklearnModel
+from backtester_model_sklearn.adapter import SklearnAdapter
 from backtester_model_sklearn.config import SklearnModelConfig
+from backtester_model_sklearn.model import SklearnModel
 from backtester_model_sklearn.row_steps import SCORERS, VALUES, one_vs_rest_link, row_step
 from backtester_model_sklearn.tree_steps import walk_together
 
