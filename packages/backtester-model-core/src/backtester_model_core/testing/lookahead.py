@@ -23,9 +23,6 @@ from backtester_model_core.testing.leak import (
 )
 from backtester_model_core.walkforward import WalkForwardResult, walk_forward
 
-ROUNDING = 1e-9
-"""Relative difference of forecasts that batches of different length may have."""
-
 
 def find_truncation_leaks(
     compute: Compute, bars: pd.DataFrame, *, cuts: Iterable[int] | None = None, tolerance: float = 0.0
@@ -76,7 +73,7 @@ def find_walk_forward_leaks(
     bars: pd.DataFrame,
     *,
     run: Callable[[ModelConfig, pd.DataFrame], WalkForwardResult] = walk_forward,
-    tolerance: float = ROUNDING,
+    tolerance: float = 0.0,
 ) -> list[Leak]:
     """Cut the bars one session after each window's fit, run the whole walk-forward again, and compare signals (T7).
 
