@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtester_model_core.bars import Panel
-from backtester_model_core.compiled import cache
+from backtester_model_core.compiled import cache, native
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ExpressionError, MissingExtraError
 from backtester_model_core.features import (
@@ -52,11 +52,21 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Compile into a fresh directory, so that no test meets what another session left."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cache.CACHE_DIRECTORY, str(tmp_path_factory.mktemp("kernels")))
-        cache.cache_directory.cache_clear()
-        kernels.load_loop.cache_clear()
-        cache.load_kernel.cache_clear()
+        forget_loaded_code()
         yield cache.cache_directory()
-    cache.cache_directory.cache_clear()
+    forget_loaded_code()
+
+
+def forget_loaded_code() -> None:
+    """Have compiled code looked for again, and the directory where it is kept."""
+    for cached in (
+        cache.cache_directory,
+        kernels.load_loop,
+        kernels.load_loops,
+        native.load_native,
+        native._machine,
+    ):
+        cached.cache_clear()
 
 
 def rough_values(seed: int, n: int) -> np.ndarray:
@@ -174,8 +184,8 @@ def test_no_symbols_have_no_rows() -> None:
 
 
 def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels.load_loop.cache_clear()
-    cache.load_kernel.cache_clear()
+    forget_loaded_code()
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
     monkeypatch.setitem(sys.modules, "numba.core.errors", None)
 
 
@@ -356,14 +366,10 @@ def test_a_step_that_numba_refuses_is_run_as_it_is_when_compiling_was_not_asked_
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Let the cache directory be chosen again, during and after the test."""
-    cache.cache_directory.cache_clear()
-    kernels.load_loop.cache_clear()
-    cache.load_kernel.cache_clear()
+    forget_loaded_code()
     with monkeypatch.context() as patch:
         yield patch
-    cache.cache_directory.cache_clear()
-    kernels.load_loop.cache_clear()
-    cache.load_kernel.cache_clear()
+    forget_loaded_code()
 
 
 def test_the_cache_is_in_the_users_own_directory(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -398,39 +404,80 @@ def test_an_unusable_cache_gives_way_to_a_temporary_one_with_a_log_line(
     assert "for this process only" in caplog.text
 
 
-def test_a_damaged_kernel_is_written_again(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def mean_of(n: int) -> dict[str, Expression]:
+    return {"mean": parse_expression(f"rolling_mean(close, {n})")}
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-9] + b"\0" * 9]
+)
+def test_damaged_code_is_compiled_again(fresh: pytest.MonkeyPatch, tmp_path: Path, damage) -> None:
     tmp_path.chmod(0o700)
     fresh.setenv(cache.CACHE_DIRECTORY, str(tmp_path))
-    kernels.load_loop(OPERATORS["exp"])
-    (file,) = tmp_path.glob("exp_*.py")
-    whole = file.read_text()
-    file.write_text("half a te")
+    kernels.load_loop(OPERATORS["rolling_mean"])
+    (file,) = tmp_path.glob("rolling_mean_*")
+    file.write_bytes(damage(file.read_bytes()))
+    damaged = file.read_bytes()
+    forget_loaded_code()
 
-    kernels.load_loop.cache_clear()
-    cache.load_kernel.cache_clear()
-    kernels.load_loop(OPERATORS["exp"])
+    assert_compiled_bits_are_the_plain_ones(mean_of(3), rough_panel(11, [60]))
 
-    assert file.read_text() == whole
+    assert native._Code.read(file) is not None
+    assert file.read_bytes() != damaged
     assert list(tmp_path.glob("*.tmp")) == []
 
 
-LOADING = """
-import numba.core.dispatcher, sys
-from backtester_model_core.features import OPERATORS, kernels
-kernel = kernels.load_loop(OPERATORS["rolling_mean"])
-print(sum(kernel.stats.cache_hits.values()))
+LATER = """
+import sys
+import pandas as pd
+from backtester_model_core.bars import Panel
+from backtester_model_core.features import OPERATORS, Operator, evaluate, parse_expression
+from gamma import with_gamma
+OPERATORS.add("with_gamma", Operator(with_gamma))
+stamps = pd.date_range("2020", periods=5, name="timestamp")
+panel = Panel.of(pd.DataFrame({"close": [0.5, 1.5, 2.5, 3.5, 4.5]}, index=stamps))
+features = evaluate({"any": parse_expression(sys.argv[1])}, panel, engine="compiled")
+print("numba" in sys.modules, features.tobytes().hex())
 """
 
 
-def test_a_later_process_compiles_nothing_again(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
-    fresh.setenv(cache.CACHE_DIRECTORY, str(tmp_path))
+GAMMA = """
+import math
 
-    hits = [
+def with_gamma(x):
+    return math.gamma(x)
+"""
+
+
+@pytest.mark.parametrize(("text", "later"), [("log(ema(close, 2) * 3)", False), ("with_gamma(close)", True)])
+def test_a_later_process_compiles_nothing_again_and_imports_numba_only_for_what_numba_alone_has(
+    fresh: pytest.MonkeyPatch, tmp_path: Path, text: str, later: bool
+) -> None:
+    (tmp_path / "gamma.py").write_text(GAMMA)
+    fresh.setenv(cache.CACHE_DIRECTORY, str(tmp_path / "kernels"))
+    fresh.setenv("PYTHONPATH", str(tmp_path))
+
+    outputs = [
         subprocess.run(
-            [sys.executable, "-c", LOADING], capture_output=True, text=True, check=True
-        ).stdout.strip()
+            [sys.executable, "-c", LATER, text], capture_output=True, text=True, check=True
+        ).stdout.split()
         for _ in range(2)
     ]
 
-    assert hits == ["0", "1"]
+    assert [imported for imported, _ in outputs] == ["True", str(later)]
+    assert outputs[0][1] == outputs[1][1]
+
+
+def raising(x: float) -> float:
+    if x > 1.0:
+        raise ValueError("a step that raises")
+    return x
+
+
+def test_a_compiled_step_that_ends_in_an_error_is_named() -> None:
+    OPERATORS.add("raising", Operator(raising))
+
+    with pytest.raises(ExpressionError, match="'raising' ended in an error"):
+        evaluate({"any": parse_expression("raising(close)")}, Panel.of(random_bars(9)), engine="compiled")
+
+    OPERATORS.discard("raising")
