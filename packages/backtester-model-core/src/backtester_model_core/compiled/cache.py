@@ -97,8 +97,13 @@ def _write_source(name: str, source: str) -> Path:
 def write_whole(file: Path, content: bytes) -> None:
     """Write a file whole or not at all, also for another process that reads it."""
     with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as temporary:
-        temporary.write(content)
-    Path(temporary.name).replace(file)
+        try:
+            temporary.write(content)
+            temporary.flush()
+            Path(temporary.name).replace(file)
+        except BaseException:
+            Path(temporary.name).unlink()
+            raise
 
 
 @functools.cache

@@ -3,6 +3,9 @@
 Importing numba and filling its tables takes longer than most of what is computed. So what numba has made of a text
 is kept as an object file, and llvmlite, which numba is built on, loads such a file in a millisecond. Such code is
 called by its address: it takes and returns numbers and addresses only.
+
+A file is for one processor and one version of numba and of llvmlite: they are part of its name. The hash in it finds
+damage, not malice: who can write to the cache directory can have any code run, as with Python's own ``__pycache__``.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import ctypes
 import functools
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -62,6 +66,11 @@ NATIVE_NAMES = ("number_at", "put_at", "whole_at")
 MATH = ("cos", "exp", "exp2", "log", "log10", "log2", "pow", "sin", "tan")
 """Functions of C's mathematics that LLVM calls where its text has an operation of its own."""
 
+LAYOUT = "1"
+"""Another number for another layout of the files, or another way to call what is in them."""
+
+logger = logging.getLogger(__name__)
+
 _engines: list[Any] = []  # code lives as long as its engine
 
 
@@ -81,10 +90,10 @@ class _Code:
 
     @classmethod
     def read(cls, file: Path) -> _Code | None:
-        """Return what a file keeps, unless it is missing or damaged."""
+        """Return what a file keeps, unless it cannot be read or is damaged."""
         try:
             digest, _, kept = file.read_bytes().partition(b"\n")
-        except FileNotFoundError:
+        except OSError:
             return None
         if hashlib.sha256(kept).hexdigest().encode() != digest:
             return None
@@ -131,14 +140,17 @@ def load_native(name: str, source: str) -> Address:
     Raises:
         Exception: What numba raises when it cannot compile the text; its passes raise what they will.
     """
-    digest = hashlib.sha256("\n".join([source, *_machine()]).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join([LAYOUT, *_machine(), source]).encode()).hexdigest()
     file = cache_directory() / f"{name}_{digest[:16]}.native"
     code = _Code.read(file)
     if code is None or code.missing():
         code = _compile(source)
         if code.missing():  # LLVM would end the process
             raise ImportError(f"The compiled code needs what this process does not have: {code.missing()}.")
-        code.write(file)
+        try:
+            code.write(file)
+        except OSError as error:
+            logger.warning("Compiled code serves this process only: %s", error)
     return code.link()
 
 

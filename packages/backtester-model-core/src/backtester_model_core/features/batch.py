@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from backtester_model_core.bars.panel import Panel
-from backtester_model_core.compiled import Address, numba_is_here
+from backtester_model_core.compiled import numba_is_here
 from backtester_model_core.exceptions import ExpressionError, MissingExtraError
 from backtester_model_core.features.expression import Expression
-from backtester_model_core.features.kernels import load_loop, load_loops
+from backtester_model_core.features.kernels import StepLoop, load_loop, load_loops
 from backtester_model_core.features.pieces import (
     CallStep,
     CallUfunc,
-    Given,
-    Piece,
-    Program,
     TakeColumn,
+    Work,
     WriteRows,
 )
 from backtester_model_core.features.plan import Plan
@@ -35,8 +33,8 @@ Engine: TypeAlias = Literal["auto", "python", "compiled"]
 COMPILE_FROM = 5_000_000
 """Steps (bars times calls) from which ``auto`` compiles.
 
-Plain Python takes about 0.36 microseconds a step, so this many take 1.8 seconds. Importing numba and loading kernels
-takes about 0.6 seconds, and compiling the ``basic`` set for the first time on a machine about three and a half.
+Plain Python takes about 0.36 microseconds a step, so this many take 1.8 seconds. Loading compiled code takes a tenth
+of a second, but compiling the ``basic`` set for the first time on a machine about three.
 """
 
 CHUNK_ROWS = 2000
@@ -88,7 +86,7 @@ def evaluate(
     return features
 
 
-def _loops(plan: Plan, n_rows: int, engine: Engine) -> list[Address | None]:
+def _loops(plan: Plan, n_rows: int, engine: Engine) -> list[StepLoop | None]:
     """Return the compiled loop of each call; ``None`` for one whose step, or NumPy function, is run as it is."""
     calls = [planned.operator for planned in plan.calls]
     n_steps = sum(operator.compiled and operator.ufunc is None for operator in calls)
@@ -96,7 +94,7 @@ def _loops(plan: Plan, n_rows: int, engine: Engine) -> list[Address | None]:
         engine = "python"
     if engine == "python":
         return [None] * len(calls)
-    loops: list[Address | None] = []
+    loops: list[StepLoop | None] = []
     for operator in calls:
         try:
             loops.append(load_loop(operator) if operator.compiled else None)
@@ -122,13 +120,13 @@ class _Batch:
 
     plan: Plan
     panel: Panel
-    loops: Sequence[Address | None]
+    loops: Sequence[StepLoop | None]
     features: FloatArray
     symbols: IntArray
     places: IntArray
 
     @classmethod
-    def of(cls, plan: Plan, panel: Panel, loops: Sequence[Address | None], features: FloatArray) -> _Batch:
+    def of(cls, plan: Plan, panel: Panel, loops: Sequence[StepLoop | None], features: FloatArray) -> _Batch:
         """Lay out a panel's rows in the caller's order."""
         places = np.empty_like(panel.order)
         places[panel.order] = np.arange(panel.n_rows)
@@ -149,51 +147,47 @@ class _Batch:
         else:
             rows = np.flatnonzero((self.symbols >= share.start) & (self.symbols < share.stop))
             symbols, places = self.symbols[rows] - share.start, self.places[rows]
-        pieces = self._pieces(len(share), rows, symbols, places)
-        at_once = len(rows) if len(pieces) == 1 else CHUNK_ROWS  # a program takes a chunk at a time by itself
-        with np.errstate(all="ignore"):
-            for first in range(0, len(rows), at_once):
-                for piece in pieces:
-                    piece.run(first, min(first + at_once, len(rows)))
-
-    def _pieces(self, n_symbols: int, rows: IntArray, symbols: IntArray, places: IntArray) -> list[Piece]:
-        """Return what is to be done to rows of some symbols, from columns to features."""
-        plan = self.plan
-        values = self._registers(len(rows))
-        columns = [self.panel.columns[name] for name in plan.columns]
+        plan, values, work = self.plan, self._registers(len(rows)), Work(CHUNK_ROWS)
         outputs = [values[place] for place in plan.outputs]
-        pieces: list[Piece] = []
-
-        def program() -> Program:
-            if not pieces or not isinstance(pieces[-1], Program):
-                pieces.append(Program(CHUNK_ROWS))
-            return cast("Program", pieces[-1])
-
-        if any(self.loops):
-            for name, column, out in zip(plan.columns, columns, values, strict=False):
-                program().add(name, load_loops().gather, [column, places, out])
+        compiled = any(self.loops)
+        for name, out in zip(plan.columns, values, strict=False):
+            column = self.panel.columns[name]
+            if compiled:
+                work.add_loop(name, load_loops().gather, [column, places, out])
+            else:
+                work.add(TakeColumn(column, places, out))
+        self._add_calls(work, values, len(share), symbols)
+        if compiled:
+            work.add_loop("write", load_loops().write, [self.features, rows, len(outputs), *outputs])
         else:
-            pieces += [TakeColumn(column, places, out) for column, out in zip(columns, values, strict=False)]
-        for planned, loop, out in zip(
-            plan.calls, self.loops, values[len(values) - len(plan.calls) :], strict=True
-        ):
+            work.add(WriteRows(outputs, rows, self.features))
+        work.run(len(rows))
+
+    def _add_calls(self, work: Work, values: Sequence[FloatArray], n_symbols: int, symbols: IntArray) -> None:
+        """Add the plan's calls, each with a state of its own for every symbol where it has one."""
+        kept: dict[Hashable, list[FloatArray]] = {}
+        outs = values[len(values) - len(self.plan.calls) :]
+        for planned, loop, out in zip(self.plan.calls, self.loops, outs, strict=True):
             operator, parameters = planned.operator, planned.parameters
             inputs = [values[place] for place in planned.inputs]
             state = operator.new_state(parameters)
-            if loop is not None:
-                given: list[Given] = [*inputs, out, *parameters]
-                given += [] if state is None else [np.tile(state, (n_symbols, 1)), len(state), symbols]
-                program().add(operator.step.__name__, loop, given)
-            elif operator.ufunc is not None:
-                pieces.append(CallUfunc(operator.ufunc, inputs, out))
-            else:
+            if loop is None and operator.ufunc is not None:
+                work.add(CallUfunc(operator.ufunc, inputs, out))
+                continue
+            if loop is None:
                 states = None if state is None else [[*state] for _ in range(n_symbols)]
-                pieces.append(CallStep(operator, parameters, inputs, out, symbols, states))
-        if any(self.loops):
-            program().add("write", load_loops().write, [self.features, rows, len(outputs), *outputs])
-        else:
-            pieces.append(WriteRows(outputs, rows, self.features))
-        return pieces
+                work.add(CallStep(operator, parameters, inputs, out, symbols, states))
+                continue
+            name = operator.step.__name__
+            memory = () if state is None else (np.tile(state, (n_symbols, 1)), len(state), symbols)
+            if loop.take is None:
+                work.add_loop(name, loop.answer, [*inputs, out, *parameters, *memory])
+                continue
+            taken = (loop.take, operator.state, planned.inputs, parameters)
+            if taken not in kept:
+                kept[taken] = [np.empty_like(out) for _ in range(loop.n_kept)]
+                work.add_loop(name, loop.take, [*inputs, *kept[taken], *parameters, *memory])
+            work.add_loop(name, loop.answer, [*inputs, out, *parameters, *kept[taken]])
 
     def _registers(self, n_rows: int) -> list[FloatArray]:
         """Return where the values of each place are kept; the constants are there already."""

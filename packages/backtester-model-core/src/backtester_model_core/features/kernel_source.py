@@ -6,8 +6,10 @@ computation, and ``call`` the address of what belongs to the call, whole numbers
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from backtester_model_core.compiled import (
-    COMPILED,
     HEADER,
     NATIVE,
     NATIVE_HEADER,
@@ -16,16 +18,18 @@ from backtester_model_core.compiled import (
     write_functions,
 )
 from backtester_model_core.exceptions import ExpressionError
-from backtester_model_core.features.definition import Operator
-
-STEP_OPTIONS = f"{COMPILED}, forceinline=True, no_cpython_wrapper=True"
+from backtester_model_core.features.definition import Halves, Operator
 
 LOOP = f'@njit("void(intp, intp, intp)", error_model="numpy", {NATIVE})'
 
-LOCAL_NAMES = ("call", "first", "n", "out", "row", "size", "state", "states", "symbols")
+MEMORY = ("states", "size", "symbols")
+
+LOCAL_NAMES = ("NAN", "call", "first", "known", "n", "out", "row", "state", *MEMORY)
+
+PUT_OUT = "put_at(out, row, {result})"
 
 
-def kernel_source(operator: Operator) -> str:
+def step_source(operator: Operator) -> str:
     """Return the text of a loop that runs an operator's step.
 
     To the call belong the addresses of each input's and the output's values for these rows; the parameters; and
@@ -35,25 +39,76 @@ def kernel_source(operator: Operator) -> str:
     Raises:
         ExpressionError: When the step, or a function it calls, cannot be written out.
     """
-    inputs = [f"x{place}" for place in range(len(operator.inputs))]
-    parameters = [f"p{place}" for place in range(len(operator.parameters))]
+    return _source(
+        operator, operator.step, outs=["out"], remembers=operator.state is not None, body=[PUT_OUT]
+    )
+
+
+def take_source(operator: Operator, halves: Halves) -> str:
+    """Return the text of a loop that runs the first half of an operator's step.
+
+    To the call belongs what belongs to one of a step, but that there is an output for each number that is kept.
+
+    Raises:
+        ExpressionError: When the half, or a function it calls, cannot be written out.
+    """
+    kept = _kept(halves)
+    puts = [
+        f"put_at({name}, row, state[{place}] if known else NAN)"
+        for name, place in zip(kept, halves.kept, strict=True)
+    ]
+    return _source(operator, halves.take, outs=kept, remembers=True, body=["known = {result}", *puts])
+
+
+def answer_source(operator: Operator, halves: Halves) -> str:
+    """Return the text of a loop that runs the second half of an operator's step.
+
+    To the call belong the addresses of each input's and the output's values for these rows, the parameters, and the
+    addresses of what was kept.
+
+    Raises:
+        ExpressionError: When the half, or a function it calls, cannot be written out.
+    """
+    return _source(operator, halves.answer, outs=["out"], remembers=False, kept=_kept(halves), body=[PUT_OUT])
+
+
+def _kept(halves: Halves) -> list[str]:
+    return [f"k{number}" for number in range(len(halves.kept))]
+
+
+def _source(
+    operator: Operator,
+    function: Callable[..., Any],
+    *,
+    outs: Sequence[str],
+    remembers: bool,
+    body: Sequence[str],
+    kept: Sequence[str] = (),
+) -> str:
+    """Return the text of a loop whose ``body`` says what becomes of a function's ``{result}`` in each row.
+
+    The function takes the state if it remembers, a value of each input, the parameters, and a value of all that was
+    kept.
+    """
+    inputs = [f"x{number}" for number in range(len(operator.inputs))]
+    parameters = [f"p{number}" for number in range(len(operator.parameters))]
+    shares = {name for name, one in zip(parameters, operator.parameters, strict=True) if not one.whole}
+    given = [*inputs, *outs, *parameters, *kept, *(MEMORY if remembers else ())]
     try:
-        written = write_functions(
-            [operator.step], reserved=[*NATIVE_NAMES, *LOCAL_NAMES, *inputs, *parameters]
-        )
+        written = write_functions([function], reserved=[*NATIVE_NAMES, *LOCAL_NAMES, *given])
     except ValueError as error:
         raise ExpressionError(
             f"The step {error}. Give its operator compiled=False to run it as it is."
         ) from error
-    remembers = operator.state is not None
-    given = [*inputs, "out", *parameters, *(["states", "size", "symbols"] if remembers else [])]
-    shares = {name for name, one in zip(parameters, operator.parameters, strict=True) if not one.whole}
     arguments = [
         *(["state"] if remembers else []),
         *(f"number_at({name}, row)" for name in inputs),
         *parameters,
+        *(f"number_at({name}, row)" for name in kept),
     ]
-    loop = [
+    result = f"{written.names[0]}({', '.join(arguments)})"
+    address = "states + 8 * size * whole_at(symbols, first + row)"
+    lines = [
         LOOP,
         "def kernel(call, first, n):",
         *(
@@ -61,12 +116,10 @@ def kernel_source(operator: Operator) -> str:
             for place, name in enumerate(given)
         ),
         "    for row in range(n):",
-        f"        put_at(out, row, {written.names[0]}({', '.join(arguments)}))",
+        *([f"        state = carray(floats_at({address}), size)"] if remembers else []),
+        *(f"        {line.format(result=result)}" for line in body),
     ]
-    if remembers:
-        state = "carray(floats_at(states + 8 * size * whole_at(symbols, first + row)), size)"
-        loop.insert(-1, f"        state = {state}")
-    return join_source(HEADER + NATIVE_HEADER, *written.parts, "\n".join(loop))
+    return join_source(HEADER + NATIVE_HEADER, 'NAN = float("nan")', *written.parts, "\n".join(lines))
 
 
 GATHER_SOURCE = f"""{HEADER}{NATIVE_HEADER}

@@ -154,3 +154,36 @@ class Program:
             self._arrays.append(array)
             self._addresses[id(array)] = array.ctypes.data
         return self._addresses[id(array)]
+
+
+class Work:
+    """Pieces in the order in which they were added; loops that follow each other are one program.
+
+    Args:
+        n_at_once: Rows that go through all pieces before the next ones do.
+    """
+
+    def __init__(self, n_at_once: int) -> None:
+        self._n_at_once = n_at_once
+        self._pieces: list[Piece] = []
+
+    def add(self, piece: Piece) -> None:
+        """Add a piece."""
+        self._pieces.append(piece)
+
+    def add_loop(self, name: str, loop: Address, given: Iterable[Given]) -> None:
+        """Add a call of a compiled loop; see ``Program.add``."""
+        last = self._pieces[-1] if self._pieces else None
+        if not isinstance(last, Program):
+            last = Program(self._n_at_once)
+            self._pieces.append(last)
+        last.add(name, loop, given)
+
+    def run(self, n_rows: int) -> None:
+        """Do all of it."""
+        alone = len(self._pieces) == 1  # a program takes some rows at a time by itself
+        n_at_once = max(n_rows, 1) if alone else self._n_at_once
+        with np.errstate(all="ignore"):
+            for first in range(0, n_rows, n_at_once):
+                for piece in self._pieces:
+                    piece.run(first, min(first + n_at_once, n_rows))
