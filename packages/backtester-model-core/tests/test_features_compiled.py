@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -193,6 +194,14 @@ def test_a_window_that_several_answer_from_takes_each_value_once(monkeypatch: py
     evaluations = 2  # on one thread, and on two
     take = kernels.load_loop(OPERATORS["zscore"]).take
     assert added.count(take) == 2 * evaluations  # of close, and of open
+
+
+@pytest.mark.parametrize("close", [np.ones(20)[::2], np.ones(10, dtype=np.float32)])
+def test_compiled_loops_refuse_numbers_that_do_not_lie_one_after_another(close: np.ndarray) -> None:
+    panel = replace(rough_panel(15, [10]), columns={"close": close})
+
+    with pytest.raises(ExpressionError, match="contiguous numbers of eight bytes"):
+        evaluate({"same": parse_expression("close + 1")}, panel, engine="compiled")
 
 
 def test_what_a_window_took_is_answered_from_beyond_a_step_that_is_run_as_it_is(

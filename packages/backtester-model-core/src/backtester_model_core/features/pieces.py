@@ -149,7 +149,16 @@ class Program:
             )
 
     def _address(self, array: FloatArray | IntArray) -> Address:
-        """Return an array's address, having kept the array."""
+        """Return an array's address, having kept the array.
+
+        Raises:
+            ExpressionError: When its numbers do not lie one after another, eight bytes each: loops go by that.
+        """
+        if not (array.flags.c_contiguous and array.itemsize == 8):
+            raise ExpressionError(
+                f"Compiled loops need contiguous numbers of eight bytes; these are {array.dtype}, {array.strides} "
+                "bytes apart. Panel.of lays bars out so."
+            )
         if id(array) not in self._addresses:
             self._arrays.append(array)
             self._addresses[id(array)] = array.ctypes.data
