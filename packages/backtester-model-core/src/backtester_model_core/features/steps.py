@@ -92,6 +92,7 @@ def sum_afresh(state: State, shift: float, n: int) -> None:
 
 
 ANSWERED_FROM = (SHIFT, TOTAL, SPREAD)
+"""Places of what the window's mean, sum, deviation and score follow from, in the order in which they are given."""
 
 
 def window_mean(_x: float, n: int, shift: float, total: float, _spread: float) -> float:
