@@ -1,0 +1,48 @@
+"""The contract that every adapter keeps, kept by adapters of another environment."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from backtester_model_core.testing import AdapterContract
+from backtester_model_isolated.interpreters import INTERPRETERS
+
+
+@pytest.fixture(autouse=True)
+def every_interpreter_of_this_page(monkeypatch, elsewhere):
+    monkeypatch.setenv(INTERPRETERS, f"{elsewhere}:{sys.executable}")
+
+
+class TestRowsElsewhere(AdapterContract):
+    """An adapter that takes rows, of an environment that this one does not share."""
+
+    framework = "isolated"
+
+    @pytest.fixture(autouse=True)
+    def _at(self, elsewhere):
+        fields = {"python": elsewhere, "adapter": "leastsquares", "options": {"ridge": 1e-9}}
+        type(self).classification = type(self).regression = fields
+
+
+class TestWindowsElsewhere(AdapterContract):
+    """An adapter that looks back over rows."""
+
+    framework = "isolated"
+
+    @pytest.fixture(autouse=True)
+    def _at(self, elsewhere):
+        type(self).classification = type(self).regression = {"python": elsewhere, "adapter": "windowed"}
+
+
+class TestSklearnElsewhere(AdapterContract):
+    """A framework, by the same interpreter in a process of its own."""
+
+    framework = "isolated"
+    classification = {
+        "python": sys.executable,
+        "adapter": "sklearn",
+        "options": {"model_class": "LogisticRegression"},
+    }
+    regression = {"python": sys.executable, "adapter": "sklearn", "options": {"model_class": "Ridge"}}
