@@ -18,6 +18,7 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -192,14 +193,16 @@ def _read(head: bytes, body: NDArray[np.uint8]) -> Message:
 def _unpack(body: NDArray[np.uint8], *, n_arrays: int, names: list[str]) -> pa.RecordBatch:
     """Read the one record batch, whose columns are known before anything of it is decoded."""
     reader = pa.ipc.MessageReader.open_stream(pa.BufferReader(pa.py_buffer(body)))
-    schema = pa.ipc.read_schema(reader.read_next_message())
+    messages = list(islice(reader, 3))
+    if [message.type for message in messages] != ["schema", "record batch"]:
+        raise ProtocolError(f"its body holds {len(messages)} messages where a schema and one record batch are wanted")
+    schema, content = pa.ipc.read_schema(messages[0]), messages[1]
     lists = [one.type in _LISTS for one in schema][:n_arrays]
     files = [one.type == pa.large_binary() for one in schema][n_arrays:]
     if schema.names != names or not all(lists) or not all(files):
         raise ProtocolError("its columns are not those that its head names")
-    content = reader.read_next_message()
-    if content.type != "record batch" or _is_compressed(content.metadata.to_pybytes()):
-        raise ProtocolError("it does not hold one plain record batch")
+    if _is_compressed(content.metadata.to_pybytes()):
+        raise ProtocolError("its record batch is compressed")
     batch = pa.ipc.read_record_batch(content, schema)
     batch.validate(full=True)
     if batch.num_rows != 1 or any(column.null_count for column in batch.columns):
