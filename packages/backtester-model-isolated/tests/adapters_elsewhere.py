@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from typing import Literal
 
@@ -15,6 +14,7 @@ import pydantic
 from backtester_model_core import ModelConfig, ModelFrameworkAdapter, SequenceAdapter
 from backtester_model_core.artifacts import expect_files, pack_arrays, unpack_arrays
 from backtester_model_core.exceptions import ArtifactError, TrainingError
+from backtester_model_core.runs import new_log_folder
 
 WEIGHTS = "weights.npz"
 
@@ -155,6 +155,8 @@ class Moody(LeastSquares):
                 raise TrainingError("These rows teach nothing.")
             case "breaks":
                 raise KeyError("a column that nobody has")
+            case "logs":
+                (new_log_folder() / "log.txt").write_text("trained")
             case "wide":
                 model = {**model, "shape": (len(features), 7)}
         return {**model, **LeastSquares().train_model(model, features, target, **options)}
@@ -170,8 +172,6 @@ class Moody(LeastSquares):
                 return np.full(len(features), float(os.getpid()))
             case "says threads":
                 return np.full(len(features), float(os.environ["OMP_NUM_THREADS"]))
-            case "says parallel":
-                return np.full(len(features), float(threading.active_count()))
         return super().predict(model, features)
 
 
