@@ -98,9 +98,9 @@ class Windowed(SequenceAdapter):
         return LeastSquares().predict(model, windows(features, ends))
 
     def feature_importance(self, model, features, target, *, seed=None, ends=None):
-        moved = features[ends].std(axis=0) * np.abs(model["solution"][1:]).reshape(2, features.shape[1], -1).sum(
-            axis=(0, 2)
-        )
+        moved = features[ends].std(axis=0) * np.abs(model["solution"][1:]).reshape(
+            2, features.shape[1], -1
+        ).sum(axis=(0, 2))
         return moved + (0.0 if seed is None else seed)
 
     def training_notes(self, model):

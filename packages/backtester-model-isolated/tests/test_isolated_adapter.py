@@ -204,8 +204,10 @@ def test_a_model_is_its_adapters_own_files(here):
 
     files = ADAPTER.save_model(trained(elsewhere))
 
-    back = plugins().adapter("sklearn").load_model(
-        files, in_process, n_features=VALUES.shape[1], classes=CLASSES
+    back = (
+        plugins()
+        .adapter("sklearn")
+        .load_model(files, in_process, n_features=VALUES.shape[1], classes=CLASSES)
     )
     assert np.array_equal(asked(in_process, back), asked(elsewhere, trained(elsewhere)))
 
@@ -224,7 +226,9 @@ def test_more_models_than_are_kept_answer_each_for_itself(allowed):
     config = load_config({"framework": "isolated", "python": allowed, "adapter": "leastsquares"})
     model = trained(config)
     models = [model] + [
-        ADAPTER.train_model(ADAPTER.initialize_model(config), VALUES[: 100 + n], TARGET[: 100 + n], classes=CLASSES)
+        ADAPTER.train_model(
+            ADAPTER.initialize_model(config), VALUES[: 100 + n], TARGET[: 100 + n], classes=CLASSES
+        )
         for n in range(300)
     ]
 

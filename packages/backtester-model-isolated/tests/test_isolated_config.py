@@ -18,7 +18,9 @@ FIELDS = {"framework": "isolated", "python": "/opt/tf/bin/python", "adapter": "t
 
 
 def test_the_adapter_is_given_its_options_and_what_every_model_has():
-    config = load_config({**FIELDS, "random_state": 7, "options": {"device": "cpu", "layers": [{"units": 3}]}})
+    config = load_config(
+        {**FIELDS, "random_state": 7, "options": {"device": "cpu", "layers": [{"units": 3}]}}
+    )
 
     given = json.loads(config.inner)
 

@@ -153,20 +153,29 @@ from backtester_model_isolated.protocol import Message
 requests, answers = map(int, sys.argv[-2:])
 def send(facts, **rest): write_message(answers, Message(facts, **rest))
 """
-HELLO = GREETS + """
+HELLO = (
+    GREETS
+    + """
 from importlib.metadata import version
 send({"core": version("backtester-model-core"), "api": 1})
 read_message(requests)
 """
+)
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("sys.exit('No module named backtester_model_isolated')", r"exit code 1\).*needs the packages(.|\n)*No module"),
+        (
+            "sys.exit('No module named backtester_model_isolated')",
+            r"exit code 1\).*needs the packages(.|\n)*No module",
+        ),
         ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
         ("import os; os.write(int(sys.argv[-1]), b'x' * 50)", "which is no message"),
-        ("import os; os.write(int(sys.argv[-1]), b'BMIP' + bytes([9, 0]) + bytes(20))", "version 9 of the protocol"),
+        (
+            "import os; os.write(int(sys.argv[-1]), b'BMIP' + bytes([9, 0]) + bytes(20))",
+            "version 9 of the protocol",
+        ),
         ("import os; os.write(int(sys.argv[-1]), b'BMIP' + bytes([1, 0, 0, 0]) + b'x' * 50)", "expected"),
         ("import os, pickle; os.write(int(sys.argv[-1]), pickle.dumps(print) * 10)", "which is no message"),
         ("import os, time; os.close(int(sys.argv[-1])); time.sleep(600)", "SIGKILL"),
@@ -176,7 +185,10 @@ read_message(requests)
         (GREETS + "send({'core': '0.1.0', 'api': 2}); time.sleep(600)", "interface level 2"),
         (HELLO + "os.write(answers, b'x' * 50)", "sent what is no answer: it begins with"),
         (HELLO + "send({'context_rows': 0})", "uses_validation: Field required"),
-        (HELLO + "send({'context_rows': -1, 'uses_validation': True, 'can': [], 'versions': []})", "context_rows"),
+        (
+            HELLO + "send({'context_rows': -1, 'uses_validation': True, 'can': [], 'versions': []})",
+            "context_rows",
+        ),
         (HELLO + "send({'error': 'ConfigError', 'message': 1})", "message: Input should be a valid string"),
         (HELLO + "send({'error': 'SystemExit', 'message': 'x'})", "raised SystemExit: x"),
     ],

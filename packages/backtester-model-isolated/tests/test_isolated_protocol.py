@@ -89,9 +89,7 @@ def test_rows_in_another_order_of_memory_arrive_in_place():
     assert not arrived.arrays["rows"].flags.writeable
 
 
-@given(
-    place=st.integers(0, 10**6), change=st.binary(min_size=1, max_size=8), cut=st.integers(0, 40)
-)
+@given(place=st.integers(0, 10**6), change=st.binary(min_size=1, max_size=8), cut=st.integers(0, 40))
 def test_every_damaged_message_is_a_message_or_refused(place, change, cut):
     whole = bytearray(sent(Message({"a": 1}, {"rows": np.arange(6.0).reshape(3, 2)}, {"f": b"xyz"})))
     at = place % len(whole)
@@ -157,7 +155,11 @@ def test_what_is_no_message_is_refused(content, reason):
         ({"a": [True, 2]}, stream(("a", numbers([1.0, 2.0]))), "has the shape"),
         ({"a": "2"}, stream(("a", numbers([1.0, 2.0]))), "has the shape"),
         ({"a": [0]}, stream(("a", numbers(None))), "nothing in one"),
-        ({"a": [2]}, stream(("a", pa.chunked_array([numbers([1.0]), numbers([2.0])]).combine_chunks())), "2 rows"),
+        (
+            {"a": [2]},
+            stream(("a", pa.chunked_array([numbers([1.0]), numbers([2.0])]).combine_chunks())),
+            "2 rows",
+        ),
         ({"a": [1000]}, stream(("a", numbers([0.0] * 1000)), compression="zstd"), "compressed"),
         ({"a": [1000]}, stream(("a", numbers([0.0] * 1000)), compression="lz4"), "compressed"),
     ],

@@ -51,7 +51,12 @@ class IsolatedModel:
     key: str = ""
 
     def trained(
-        self, files: ModelFiles, *, n_features: int, classes: tuple[float, ...] | None, notes: tuple[str, ...] = ()
+        self,
+        files: ModelFiles,
+        *,
+        n_features: int,
+        classes: tuple[float, ...] | None,
+        notes: tuple[str, ...] = (),
     ) -> IsolatedModel:
         """Return it as it is known by some files."""
         key = key_of(self.config.inner, files, n_features=n_features, classes=classes)
@@ -173,7 +178,9 @@ class IsolatedAdapter(SequenceAdapter[IsolatedModel]):
         Raises:
             ModelError: When it does not.
         """
-        _require(model.config, "update_model", "cannot continue a training. Set retraining.warm_start = false")
+        _require(
+            model.config, "update_model", "cannot continue a training. Set retraining.warm_start = false"
+        )
         rows = _given(features=features, target=target, weight=weight, ends=ends)
         question = Message({**model.facts, "seed": seed, "logs": _logs()}, rows, _files_of(model))
         answer, files = _ask_for_files(model.config, "update", question)
@@ -225,9 +232,7 @@ def _ask(
     )
 
 
-def _ask_for_files(
-    config: IsolatedModelConfig, what: str, question: Message
-) -> tuple[Trained, ModelFiles]:
+def _ask_for_files(config: IsolatedModelConfig, what: str, question: Message) -> tuple[Trained, ModelFiles]:
     """Ask for a trained model."""
 
     def read(message: Message) -> tuple[Trained, ModelFiles]:

@@ -81,9 +81,7 @@ class Desk:
         )
         return Message(description.model_dump())
 
-    def train(
-        self, question: Message, adapter: ModelFrameworkAdapter[Any], config: ModelConfig
-    ) -> Message:
+    def train(self, question: Message, adapter: ModelFrameworkAdapter[Any], config: ModelConfig) -> Message:
         """Build a model and train it."""
         rows, facts = question.arrays, question.facts
         held_back = None
@@ -102,9 +100,7 @@ class Desk:
             )
         return self._trained(question, adapter, native, n_features=rows["features"].shape[1])
 
-    def update(
-        self, question: Message, adapter: ModelFrameworkAdapter[Any], config: ModelConfig
-    ) -> Message:
+    def update(self, question: Message, adapter: ModelFrameworkAdapter[Any], config: ModelConfig) -> Message:
         """Go on with the training of a model as it was saved, whatever this process remembers of it."""
         rows, facts = question.arrays, question.facts
         with _logs(facts["logs"]):
@@ -124,9 +120,7 @@ class Desk:
         self._keep(question.facts["key"], native, question.files)
         return Message(Trained(notes=list(adapter.training_notes(native))).model_dump())
 
-    def predict(
-        self, question: Message, adapter: ModelFrameworkAdapter[Any], config: ModelConfig
-    ) -> Message:
+    def predict(self, question: Message, adapter: ModelFrameworkAdapter[Any], config: ModelConfig) -> Message:
         """Ask a model about rows."""
         native = self._model(question, adapter, config)
         if native is None:
@@ -178,17 +172,14 @@ class Desk:
         self._models[key] = native, sum(map(len, files.values()))
         self._models.move_to_end(key)
         while len(self._models) > 1 and (
-            len(self._models) > MAX_MODELS
-            or sum(size for _, size in self._models.values()) > MAX_MODEL_BYTES
+            len(self._models) > MAX_MODELS or sum(size for _, size in self._models.values()) > MAX_MODEL_BYTES
         ):
             self._models.popitem(last=False)
 
 
 def _loaded(question: Message, adapter: ModelFrameworkAdapter[Any], config: ModelConfig) -> Any:
     facts = question.facts
-    return adapter.load_model(
-        question.files, config, n_features=facts["n_features"], classes=_classes(facts)
-    )
+    return adapter.load_model(question.files, config, n_features=facts["n_features"], classes=_classes(facts))
 
 
 @lru_cache(maxsize=MAX_MODELS)

@@ -87,7 +87,9 @@ class IsolatedModelConfig(ModelConfig):
     @pydantic.model_validator(mode="after")
     def _check_size(self) -> Self:
         if len(self.inner) > 2**19:
-            raise ValueError(f"the adapter's configuration has {len(self.inner):,} characters; at most 524,288")
+            raise ValueError(
+                f"the adapter's configuration has {len(self.inner):,} characters; at most 524,288"
+            )
         return self
 
     @cached_property

@@ -96,7 +96,12 @@ class Child:
         return self._process.returncode is None and not self._has_ended()
 
     def ask(
-        self, question: Message, read: Callable[[Message], AnswerT | Failure], *, max_bytes: int, seconds: float
+        self,
+        question: Message,
+        read: Callable[[Message], AnswerT | Failure],
+        *,
+        max_bytes: int,
+        seconds: float,
     ) -> AnswerT:
         """Hand over a question and wait for the answer; a process that fails to give one is ended.
 
@@ -183,7 +188,9 @@ class Child:
     def _greet(self, seconds: float) -> None:
         """Wait for its first words, and see whether the two can talk."""
         try:
-            greeting = parse_answer(Greeting, self._exchange([], max_bytes=MAX_GREETING_BYTES, seconds=seconds))
+            greeting = parse_answer(
+                Greeting, self._exchange([], max_bytes=MAX_GREETING_BYTES, seconds=seconds)
+            )
         except (ProcessDied, ProtocolError, TimeoutError) as error:
             if isinstance(error, ProcessDied):
                 self._bury()

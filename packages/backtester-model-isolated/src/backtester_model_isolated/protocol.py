@@ -179,7 +179,11 @@ def _read(head: bytes, body: NDArray[np.uint8]) -> Message:
     facts, shapes, names = said["facts"], said["arrays"], said["files"]
     if not isinstance(facts, dict) or not isinstance(shapes, dict) or not isinstance(names, list):
         raise ProtocolError("its head does not say what a message needs")
-    if len(shapes) > MAX_ARRAYS or len(names) > MAX_FILES or len({*shapes, *names}) < len(shapes) + len(names):
+    if (
+        len(shapes) > MAX_ARRAYS
+        or len(names) > MAX_FILES
+        or len({*shapes, *names}) < len(shapes) + len(names)
+    ):
         raise ProtocolError(f"it names {len(shapes)} arrays and {len(names)} files")
     if not shapes and not names:
         if body.size:
@@ -195,7 +199,9 @@ def _unpack(body: NDArray[np.uint8], *, n_arrays: int, names: list[str]) -> pa.R
     reader = pa.ipc.MessageReader.open_stream(pa.BufferReader(pa.py_buffer(body)))
     messages = list(islice(reader, 3))
     if [message.type for message in messages] != ["schema", "record batch"]:
-        raise ProtocolError(f"its body holds {len(messages)} messages where a schema and one record batch are wanted")
+        raise ProtocolError(
+            f"its body holds {len(messages)} messages where a schema and one record batch are wanted"
+        )
     schema, content = pa.ipc.read_schema(messages[0]), messages[1]
     lists = [one.type in _LISTS for one in schema][:n_arrays]
     files = [one.type == pa.large_binary() for one in schema][n_arrays:]
