@@ -182,9 +182,9 @@ def test_what_the_adapter_cannot_is_said_in_a_sentence(allowed):
     config = load_config({"framework": "isolated", "python": allowed, "adapter": "leastsquares"})
     model = trained(config)
 
-    with pytest.raises(ModelError, match="'leastsquares' of .* does not weigh features"):
+    with pytest.raises(ModelError, match=r"'leastsquares' of .* does not weigh features"):
         ADAPTER.feature_importance(model, VALUES, TARGET)
-    with pytest.raises(ModelError, match="cannot continue a training.*warm_start"):
+    with pytest.raises(ModelError, match=r"cannot continue a training.*warm_start"):
         ADAPTER.update_model(model, VALUES, TARGET)
     assert not ADAPTER.can("compile_step")
 

@@ -9,6 +9,10 @@ import pytest
 from backtester_model_core.testing import AdapterContract
 from backtester_model_isolated.interpreters import INTERPRETERS
 
+HERE = {"python": sys.executable, "adapter": "sklearn"}
+LOGISTIC = {**HERE, "options": {"model_class": "LogisticRegression"}}
+RIDGE = {**HERE, "options": {"model_class": "Ridge"}}
+
 
 @pytest.fixture(autouse=True)
 def every_interpreter_of_this_page(monkeypatch, elsewhere):
@@ -40,9 +44,5 @@ class TestSklearnElsewhere(AdapterContract):
     """A framework, by the same interpreter in a process of its own."""
 
     framework = "isolated"
-    classification = {
-        "python": sys.executable,
-        "adapter": "sklearn",
-        "options": {"model_class": "LogisticRegression"},
-    }
-    regression = {"python": sys.executable, "adapter": "sklearn", "options": {"model_class": "Ridge"}}
+    classification = LOGISTIC
+    regression = RIDGE

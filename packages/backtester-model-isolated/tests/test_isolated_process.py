@@ -1,4 +1,4 @@
-"""Processes that die, hang, lie or are left alone: each ends in one error that says what became of it, and in nothing else."""
+"""Processes that die, hang, lie or are left alone: each ends in one error, and in nothing that is left behind."""
 
 from __future__ import annotations
 

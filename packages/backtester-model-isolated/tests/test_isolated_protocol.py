@@ -51,8 +51,8 @@ def stream(*columns: tuple[str, pa.Array], n_batches: int = 1, compression: str 
     return sink.getvalue().to_pybytes()
 
 
-def numbers(values, kind=pa.float64()) -> pa.Array:
-    return pa.array([values], type=pa.large_list(kind))
+def numbers(values, kind=None) -> pa.Array:
+    return pa.array([values], type=pa.large_list(kind or pa.float64()))
 
 
 def head(arrays=None, files=(), facts=None) -> bytes:

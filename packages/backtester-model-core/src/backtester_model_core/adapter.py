@@ -87,7 +87,7 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
         return False
 
     def versions(self, config: ModelConfig) -> tuple[str, ...]:
-        """Name what forecasts depend on beside what is installed here, such as ``tensorflow@keras 3.15.1`` elsewhere."""
+        """Name what forecasts depend on beside what is installed here, such as ``tensorflow@keras 3.15.1``."""
         return ()
 
     def training_notes(self, model: NativeT) -> tuple[str, ...]:

@@ -70,11 +70,10 @@ class Desk:
     def describe(self, _: Message, adapter: ModelFrameworkAdapter[Any], config: ModelConfig) -> Message:
         """Say what the adapter needs and can do for a configuration, once it has accepted it."""
         adapter.initialize_model(config)
-        looks_back = isinstance(adapter, SequenceAdapter)
         installed = plugins().versions(config.framework)
         python = ".".join(platform.python_version_tuple()[:2])
         description = Description(
-            context_rows=adapter.context_rows(config) if looks_back else 0,
+            context_rows=adapter.context_rows(config) if isinstance(adapter, SequenceAdapter) else 0,
             uses_validation=adapter.uses_validation(config),
             can=[name for name in OPTIONAL if adapter.can(name)],
             versions=[*installed, f"python {python}", f"code {digest_of_code([type(adapter)])}"],

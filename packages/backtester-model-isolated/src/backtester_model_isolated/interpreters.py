@@ -52,4 +52,4 @@ def check_allowed(path: str) -> None:
 def _place(path: str) -> str:
     """Return where a path stands. Its last name is not followed: by it an interpreter knows its environment."""
     folder, name = os.path.split(os.path.normpath(path))
-    return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118 - as text, like the rest
+    return os.path.join(os.path.realpath(folder), name)

@@ -15,7 +15,7 @@ from backtester_model_core.adapter import API_LEVEL
 from backtester_model_core.exceptions import BacktesterModelError, IsolationError
 from backtester_model_isolated.answers import ERRORS, AnswerT, Failure, Greeting, parse_answer
 from backtester_model_isolated.interpreters import check_allowed
-from backtester_model_isolated.protocol import PROTOCOL, Arrival, Message, ProtocolError, encode
+from backtester_model_isolated.protocol import Arrival, Message, ProtocolError, encode
 
 MODULE = "backtester_model_isolated.child"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")

@@ -97,9 +97,11 @@ class Arrival:
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._parts = [bytearray(_PREFIX.size)]
+        self._prefix = bytearray(_PREFIX.size)
+        self._head = bytearray()
         self._body = np.empty(0, dtype=np.uint8)
-        self.wanted = memoryview(self._parts[0])
+        self._next: list[memoryview] = []
+        self.wanted = memoryview(self._prefix)
 
     def received(self, n_bytes: int) -> bool:
         """Take note of bytes that were put where they were wanted; say whether the message is whole.
@@ -110,16 +112,14 @@ class Arrival:
         self.wanted = self.wanted[n_bytes:]
         if len(self.wanted):
             return False
-        if len(self._parts) == 1:
+        if not self._head:
             head, body = self._lengths()
-            self._parts.append(bytearray(head))
-            self._body = np.empty(body, dtype=np.uint8)
-            self.wanted = memoryview(self._parts[1])
-            return False
-        if self._body.size and self.wanted.obj is not self._body:
-            self.wanted = memoryview(self._body)
-            return False
-        return True
+            self._head, self._body = bytearray(head), np.empty(body, dtype=np.uint8)
+            self._next = [memoryview(self._head), *([self._body.data] if body else [])]
+        if not self._next:
+            return True
+        self.wanted = self._next.pop(0)
+        return False
 
     def message(self) -> Message:
         """Read the message, once it is whole.
@@ -128,16 +128,16 @@ class Arrival:
             ProtocolError: When it is not what its head says, or not what a head may say.
         """
         try:
-            return _read(bytes(self._parts[1]), self._body)
+            return _read(bytes(self._head), self._body)
         except ProtocolError:
             raise
         except (pa.ArrowException, ValueError, LookupError, TypeError, OSError, RecursionError) as error:
             raise ProtocolError(f"it cannot be read: {_one_line(error)}") from error
 
     def _lengths(self) -> tuple[int, int]:
-        magic, protocol, head, body = _PREFIX.unpack(self._parts[0])
+        magic, protocol, head, body = _PREFIX.unpack(self._prefix)
         if magic != _MAGIC:
-            raise ProtocolError(f"it begins with {bytes(self._parts[0])!r}, which is no message")
+            raise ProtocolError(f"it begins with {bytes(self._prefix)!r}, which is no message")
         if protocol != PROTOCOL:
             raise ProtocolError(
                 f"it speaks version {protocol} of the protocol, not {PROTOCOL}; "
