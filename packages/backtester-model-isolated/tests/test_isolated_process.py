@@ -202,6 +202,33 @@ def test_a_program_that_is_no_such_interpreter_is_refused(pretender, monkeypatch
         ADAPTER.initialize_model(config)
 
 
+DESCRIBES = (
+    HELLO
+    + """
+can = ["load_model", "save_model"]
+send({"context_rows": 0, "uses_validation": False, "can": can, "versions": []})
+read_message(requests)
+"""
+)
+
+
+def test_a_training_that_leads_to_no_file_is_refused(pretender):
+    config = moody(pretender(DESCRIBES + "send({'notes': []})"), "calm")
+
+    with pytest.raises(IsolationError, match="a trained model is at least one file"):
+        train(config)
+
+
+def test_a_process_that_will_not_know_its_model_is_not_asked_for_ever(pretender):
+    answers = (
+        "send({'notes': []}, files={'a': b'x'})" + "; read_message(requests); send({'known': False})" * 2
+    )
+    model = train(moody(pretender(f"{DESCRIBES}{answers}; read_message(requests)"), "calm"))
+
+    with pytest.raises(IsolationError, match="does not take the model that it gave"):
+        ADAPTER.predict(model, VALUES)
+
+
 @pytest.mark.parametrize("kind", ["missing", "folder", "plain file"])
 def test_an_interpreter_that_cannot_be_run_is_named(tmp_path, monkeypatch, kind):
     path = tmp_path / "python"
@@ -349,6 +376,13 @@ def test_processes_make_room_and_leave_in_the_end(allowed, monkeypatch):
 
     assert running == [False, True, True]
     assert not any(map(is_running, pids))
+
+
+def test_a_process_ended_by_a_signal_without_a_name_is_reported(pretender):
+    config = moody(pretender(f"import os; os.kill(os.getpid(), {signal.SIGRTMIN + 1})"), "calm")
+
+    with pytest.raises(IsolationError, match=f"was ended by signal {signal.SIGRTMIN + 1}"):
+        ADAPTER.initialize_model(config)
 
 
 def test_threads_of_the_other_process_are_those_that_are_given(allowed):

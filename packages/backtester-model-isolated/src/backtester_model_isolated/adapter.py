@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from backtester_model_core.adapter import HeldBack, SequenceAdapter, expect_config
 from backtester_model_core.artifacts import MAX_BYTES
 from backtester_model_core.config import ModelConfig
-from backtester_model_core.exceptions import ConfigError, ModelError, NotTrainedError
+from backtester_model_core.exceptions import ConfigError, IsolationError, ModelError, NotTrainedError
 from backtester_model_core.runs import log_folder
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
 from backtester_model_isolated.answers import AnswerT, Description, Failure, Known, Trained, parse_answer
@@ -267,7 +267,8 @@ def _ask_model(
     if answer is None:
         answer = _ask(model.config, what, replace(question, files=files), read, max_bytes=n_bytes)
     if answer is None:
-        raise ModelError(f"The process of the adapter {model.config.adapter!r} does not take its own model.")
+        config = model.config
+        raise IsolationError.of(config.adapter, config.python, "does not take the model that it gave")
     return answer
 
 
