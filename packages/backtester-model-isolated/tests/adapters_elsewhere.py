@@ -143,6 +143,9 @@ class Moody(LeastSquares):
                 sys.exit(7)
             case "hangs":
                 time.sleep(600)
+            case "floods":
+                while True:
+                    os.write(2, b"x" * 65_536)
             case "busy with children":
                 pids = [os.getpid(), os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)]
                 with open(model["folder"], "w") as file:

@@ -99,8 +99,9 @@ def test_a_model_outlives_the_process_that_trained_it(allowed, tmp_path):
     assert np.corrcoef(forecast, TARGET)[0, 1] > 0.5
 
 
-def test_a_process_that_hangs_is_ended_at_its_limit(allowed):
-    config = moody(allowed, "hangs")
+@pytest.mark.parametrize("mood", ["hangs", "floods"])
+def test_a_process_that_does_not_answer_is_ended_at_its_limit(allowed, mood):
+    config = moody(allowed, mood)
     model = ADAPTER.initialize_model(config)
     hurried = load_config({**config.model_dump(mode="json"), "time_limit_seconds": 0.5})
 

@@ -234,17 +234,17 @@ class Child:
                         return arrival.message()
 
     def _listen(self) -> bool:
-        """Keep the end of what it has printed so far; say whether nothing more can come."""
-        while self._stderr >= 0:
+        """Keep the end of what it has printed, a MiB at a time; say whether nothing more can come."""
+        for _ in range(16 if self._stderr >= 0 else 0):
             try:
                 printed = os.read(self._stderr, 65_536)
             except BlockingIOError:
                 return False
             if not printed:
-                break
+                return True
             self._printed += printed
             del self._printed[:-KEPT_BYTES]
-        return True
+        return self._stderr < 0
 
     def _bury(self) -> None:
         """Wait a little until it has ended by itself, and end it otherwise."""
