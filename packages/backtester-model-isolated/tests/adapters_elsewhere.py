@@ -132,25 +132,8 @@ class Moody(LeastSquares):
         return {"ridge": 0.0, "mood": config.mood, "folder": config.folder}
 
     def train_model(self, model, features, target, **options):
+        end_or_hang(model["mood"], model["folder"])
         match model["mood"]:
-            case "killed":
-                print("the last straw", flush=True)
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "killed once" if not os.path.exists(model["folder"]):
-                os.mkdir(model["folder"])
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "exits":
-                sys.exit(7)
-            case "hangs":
-                time.sleep(600)
-            case "floods":
-                while True:
-                    os.write(2, b"x" * 65_536)
-            case "busy with children":
-                pids = [os.getpid(), os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)]
-                with open(model["folder"], "w") as file:
-                    print(*pids, file=file)
-                time.sleep(600)
             case "prints":
                 print("x" * 300_000)
                 os.write(1, b"BMIP\x01\x00 not an answer" * 1000)
@@ -160,8 +143,6 @@ class Moody(LeastSquares):
                 raise KeyError("a column that nobody has")
             case "logs":
                 (new_log_folder() / "log.txt").write_text("trained")
-            case "wide":
-                model = {**model, "shape": (len(features), 7)}
         return {**model, **LeastSquares().train_model(model, features, target, **options)}
 
     def predict(self, model, features):
@@ -176,6 +157,29 @@ class Moody(LeastSquares):
             case "says threads":
                 return np.full(len(features), float(os.environ["OMP_NUM_THREADS"]))
         return super().predict(model, features)
+
+
+def end_or_hang(mood, folder):
+    """End the process, or keep it from answering, in moods like that."""
+    match mood:
+        case "killed":
+            print("the last straw", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "killed once" if not os.path.exists(folder):
+            os.mkdir(folder)
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exits":
+            sys.exit(7)
+        case "hangs":
+            time.sleep(600)
+        case "floods":
+            while True:
+                os.write(2, b"x" * 65_536)
+        case "busy with children":
+            pids = [os.getpid(), os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)]
+            with open(folder, "w") as file:
+                print(*pids, file=file)
+            time.sleep(600)
 
 
 class Forgetful(LeastSquares):
