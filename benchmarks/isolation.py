@@ -1,9 +1,9 @@
 """Time what it costs to ask an adapter in a process of another environment, against the same adapter in this one.
 
-``python benchmarks/isolation.py`` prints the table of ``docs/isolated.md``: the median time of a training and of a forecast
-of 1, 100 and 10,000 rows, in this process and through a child of the same interpreter, calls taken in turn, and what
-lies between the two. ``--interpreter sklearn=/opt/other/bin/python`` names another environment's interpreter for a
-framework. Models are trained on 2,000 rows of 20 features; the LSTM looks back on 30 rows.
+``python benchmarks/isolation.py`` prints the table of ``docs/isolated.md``: the median time of a training and of a
+forecast of 1, 100 and 10,000 rows, in this process and through a child of the same interpreter, calls taken in turn, and
+what lies between the two. ``--interpreter sklearn=/opt/other/bin/python`` names another environment's interpreter for
+a framework. Models are trained on 2,000 rows of 20 features; the LSTM looks back on 30 rows.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Contestant:
         self.model: Any = None
 
     def train(self) -> None:
+        """Build and train the model."""
         values, target = rows_of(N_TRAIN + self.n_context)
         self.model = self.adapter.train_model(
             self.adapter.initialize_model(self.config),
@@ -60,10 +61,12 @@ class Contestant:
         )
 
     def ask(self, n_rows: int) -> np.ndarray[Any, Any]:
+        """Forecast so many rows."""
         values, _ = rows_of(n_rows + self.n_context)
         return self.adapter.predict(self.model, values, **self.ends(n_rows))
 
     def ends(self, n_rows: int) -> dict[str, Any]:
+        """Say where the rows stand, for a model that looks back."""
         return {"ends": np.arange(self.n_context, self.n_context + n_rows)} if self.n_context else {}
 
 
@@ -91,7 +94,7 @@ def medians(*ways: Callable[[], Any], n_times: int) -> list[float]:
 
 
 def shown(seconds: float) -> str:
-    if seconds < 1e-3:
+    if abs(seconds) < 1e-3:
         return f"{seconds * 1e6:,.0f} µs"
     return f"{seconds * 1e3:,.1f} ms" if seconds < 1 else f"{seconds:,.2f} s"
 

@@ -32,7 +32,7 @@ from backtester_model_core.plugins import plugins
 from backtester_model_core.runs import digest_of_code, logging_into
 from backtester_model_core.typing import IntArray, ModelFiles
 from backtester_model_isolated.answers import Description, Greeting, Known, Trained, failure_of
-from backtester_model_isolated.protocol import MAX_REQUEST_BYTES, Arrival, Message, encode, key_of
+from backtester_model_isolated.protocol import MAX_REQUEST_BYTES, Arrival, Message, encode, key_of, rest_of
 
 LEAVE_SECONDS = 3.0
 MAX_MODELS = 256
@@ -221,10 +221,9 @@ def read_message(end: int) -> Message | None:
 
 def write_message(end: int, message: Message) -> None:
     """Write a message whole."""
-    for part in encode(message):
-        rest = part
-        while len(rest):
-            rest = rest[os.write(end, rest) :]
+    parts = encode(message)
+    while parts:
+        parts = rest_of(parts, os.writev(end, parts))
 
 
 def leave_when_alone(requests: int) -> None:

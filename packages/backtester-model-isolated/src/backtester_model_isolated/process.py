@@ -15,7 +15,7 @@ from backtester_model_core.adapter import API_LEVEL
 from backtester_model_core.exceptions import BacktesterModelError, IsolationError
 from backtester_model_isolated.answers import ERRORS, AnswerT, Failure, Greeting, parse_answer
 from backtester_model_isolated.interpreters import check_allowed
-from backtester_model_isolated.protocol import Arrival, Message, ProtocolError, encode
+from backtester_model_isolated.protocol import Arrival, Message, ProtocolError, encode, rest_of
 
 MODULE = "backtester_model_isolated.child"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -228,7 +228,8 @@ class Child:
                         if self._listen():
                             ready.unregister(self._stderr)
                     elif key.fd == self._request:
-                        if _write_some(self._request, parts):
+                        parts = _write_some(self._request, parts)
+                        if not parts:
                             ready.unregister(self._request)
                     elif _read_some(self._answer, arrival):
                         return arrival.message()
@@ -267,19 +268,16 @@ class Child:
         self._request, self._answer, self._stderr = map(_close, (self._request, self._answer, self._stderr))
 
 
-def _write_some(end: int, parts: list[memoryview]) -> bool:
-    """Write as much as the pipe takes; say whether all is written."""
+def _write_some(end: int, parts: list[memoryview]) -> list[memoryview]:
+    """Write as much as the pipe takes, in one go so that the reader is woken once; return what is left."""
     try:
         while parts:
-            written = os.write(end, parts[0][: 2**20])
-            parts[0] = parts[0][written:]
-            if not len(parts[0]):
-                del parts[0]
+            parts = rest_of(parts, os.writev(end, parts))
     except BlockingIOError:
-        return False
+        return parts
     except BrokenPipeError:  # what it sent before it ended is still to be read
-        return True
-    return True
+        return []
+    return parts
 
 
 def _read_some(end: int, arrival: Arrival) -> bool:

@@ -76,6 +76,14 @@ def encode(message: Message) -> list[memoryview]:
     return [memoryview(prefix + head), *([] if body is None else [memoryview(body)])]
 
 
+def rest_of(parts: list[memoryview], n_bytes: int) -> list[memoryview]:
+    """Return what is left of parts once so many bytes of them are written."""
+    while parts and n_bytes >= len(parts[0]):
+        n_bytes -= len(parts[0])
+        parts = parts[1:]
+    return [parts[0][n_bytes:], *parts[1:]] if parts else []
+
+
 def key_of(config: str, files: ModelFiles, *, n_features: int, classes: tuple[float, ...] | None) -> str:
     """Return the name by which both processes know one trained model: a digest of all that makes it."""
     digest = hashlib.sha256(json.dumps([config, n_features, classes]).encode())
