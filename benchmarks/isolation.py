@@ -1,9 +1,9 @@
 """Time what it costs to ask an adapter in a process of another environment, against the same adapter in this one.
 
 ``python benchmarks/isolation.py`` prints the table of ``docs/isolated.md``: the median time of a training and of a
-forecast of 1, 100 and 10,000 rows, in this process and through a child of the same interpreter, calls taken in turn, and
-what lies between the two. ``--interpreter sklearn=/opt/other/bin/python`` names another environment's interpreter for
-a framework. Models are trained on 2,000 rows of 20 features; the LSTM looks back on 30 rows.
+forecast of 1, 100 and 10,000 rows, in this process and through a child of the same interpreter, calls taken in turn,
+and what lies between the two. ``--interpreter sklearn=/opt/other/bin/python`` names another environment's interpreter
+for a framework. Models are trained on 2,000 rows of 20 features; the LSTM looks back on 30 rows.
 """
 
 from __future__ import annotations

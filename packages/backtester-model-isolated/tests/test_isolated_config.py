@@ -12,7 +12,7 @@ from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError
 from backtester_model_core.factory import ModelFactory, load_config
 from backtester_model_isolated import IsolatedModelConfig, allow_interpreter
-from backtester_model_isolated.interpreters import INTERPRETERS, is_allowed
+from backtester_model_isolated.interpreters import INTERPRETERS, check_allowed, is_allowed
 
 FIELDS = {"framework": "isolated", "python": "/opt/tf/bin/python", "adapter": "tensorflow"}
 
@@ -104,6 +104,24 @@ def test_an_environment_is_told_from_the_one_whose_interpreter_it_links_to(tmp_p
     link.symlink_to(sys.executable)
 
     assert not is_allowed(str(link))
+
+
+def test_an_allowed_path_cannot_be_feigned_by_a_way_up_behind_a_link(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "theirs" / "inner").mkdir(parents=True)
+    (tmp_path / "mine" / "link").symlink_to(tmp_path / "theirs" / "inner")
+    monkeypatch.setenv(INTERPRETERS, str(tmp_path / "mine" / "python"))
+
+    assert is_allowed(f"{tmp_path}/mine/../mine/python")
+    assert not is_allowed(f"{tmp_path}/mine/link/../python")
+
+
+def test_what_is_started_is_the_path_that_was_looked_at(tmp_path, monkeypatch):
+    (tmp_path / "env").mkdir()
+    (tmp_path / "current").symlink_to(tmp_path / "env")
+    monkeypatch.setenv(INTERPRETERS, str(tmp_path / "env" / "python"))
+
+    assert check_allowed(str(tmp_path / "current" / "python")) == str(tmp_path.resolve() / "env" / "python")
 
 
 def test_empty_and_relative_names_in_the_variable_allow_nothing(monkeypatch, tmp_path):

@@ -19,19 +19,8 @@ def every_interpreter_of_this_page(monkeypatch, elsewhere):
     monkeypatch.setenv(INTERPRETERS, f"{elsewhere}:{sys.executable}")
 
 
-class TestRowsElsewhere(AdapterContract):
-    """An adapter that takes rows, of an environment that this one does not share."""
-
-    framework = "isolated"
-
-    @pytest.fixture(autouse=True)
-    def _at(self, elsewhere):
-        fields = {"python": elsewhere, "adapter": "leastsquares", "options": {"ridge": 1e-9}}
-        type(self).classification = type(self).regression = fields
-
-
 class TestWindowsElsewhere(AdapterContract):
-    """An adapter that looks back over rows."""
+    """An adapter that looks back over rows, of an environment that this one does not share."""
 
     framework = "isolated"
 
@@ -41,7 +30,7 @@ class TestWindowsElsewhere(AdapterContract):
 
 
 class TestSklearnElsewhere(AdapterContract):
-    """A framework, by the same interpreter in a process of its own."""
+    """An adapter that takes rows of a framework, by the same interpreter in a process of its own."""
 
     framework = "isolated"
     classification = LOGISTIC

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backtester_model_core.exceptions import ConfigError, IsolationError, TrainingError
+from backtester_model_core.exceptions import AdapterNotFoundError, ConfigError, IsolationError, TrainingError
 from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.plugins import plugins
 from backtester_model_core.testing import synthetic_rows
 from backtester_model_core.testing.specimens import frame, series
-from backtester_model_isolated import children, process
+from backtester_model_isolated import children, process, protocol
 from backtester_model_isolated.children import CHILDREN, Children
 from backtester_model_isolated.process import Place
 
@@ -81,6 +81,13 @@ def test_an_adapter_that_exits_is_reported_with_its_code(allowed):
         train(config)
 
 
+def test_a_killed_process_is_missed_although_its_worker_holds_its_pipes(allowed):
+    config = moody(allowed, "killed beside its worker", restarts=0)
+
+    with pytest.raises(IsolationError, match="SIGKILL before it answered"):
+        train(config)
+
+
 def test_a_call_whose_process_died_is_asked_again_in_another(allowed, tmp_path):
     config = moody(allowed, "killed once", folder=tmp_path / "was here")
 
@@ -124,6 +131,24 @@ def test_an_error_of_the_project_comes_back_as_itself(allowed):
         train(moody(allowed, "refuses"))
 
 
+def test_an_adapter_that_is_missing_is_missed_in_its_environment(allowed):
+    config = load_config({"framework": "isolated", "python": allowed, "adapter": "nowhere"})
+
+    with pytest.raises(AdapterNotFoundError, match=f"In the environment of {allowed}: No adapter.*'nowhere'"):
+        ADAPTER.initialize_model(config)
+
+
+def test_rows_that_are_too_large_are_kept_here_and_the_process_too(allowed, monkeypatch):
+    model = train(moody(allowed, "says who"))
+    first = ADAPTER.predict(model, VALUES)[0]
+    with monkeypatch.context() as small:
+        small.setattr(protocol, "MAX_REQUEST_BYTES", 100)
+        with pytest.raises(IsolationError, match=r"cannot be asked: a message of .* too large to be sent"):
+            ADAPTER.predict(model, VALUES)
+
+    assert ADAPTER.predict(model, VALUES)[0] == first
+
+
 def test_any_other_error_comes_back_with_where_it_was_raised(allowed):
     with pytest.raises(IsolationError, match="raised KeyError: 'a column that nobody has'") as caught:
         train(moody(allowed, "breaks"))
@@ -143,124 +168,6 @@ def test_an_adapter_that_cannot_save_is_refused(allowed):
 
     with pytest.raises(ConfigError, match=r"does not save its models.*framework = 'forgetful'"):
         create_model(load_config(fields))
-
-
-# -- what poses as an interpreter ------------------------------------------------------------------------------------
-
-GREETS = """
-import os, time
-from backtester_model_isolated.child import read_message, write_message
-from backtester_model_isolated.protocol import Message
-requests, answers = map(int, sys.argv[-2:])
-def send(facts, **rest): write_message(answers, Message(facts, **rest))
-"""
-HELLO = (
-    GREETS
-    + """
-from importlib.metadata import version
-send({"core": version("backtester-model-core"), "api": 1})
-read_message(requests)
-"""
-)
-
-
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        (
-            "sys.exit('No module named backtester_model_isolated')",
-            r"exit code 1\).*needs the packages(.|\n)*No module",
-        ),
-        ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
-        ("import os; os.write(int(sys.argv[-1]), b'x' * 50)", "which is no message"),
-        (
-            "import os; os.write(int(sys.argv[-1]), b'BMIP' + bytes([9, 0]) + bytes(20))",
-            "version 9 of the protocol",
-        ),
-        ("import os; os.write(int(sys.argv[-1]), b'BMIP' + bytes([1, 0, 0, 0]) + b'x' * 50)", "expected"),
-        ("import os, pickle; os.write(int(sys.argv[-1]), pickle.dumps(print) * 10)", "which is no message"),
-        ("import os, time; os.close(int(sys.argv[-1])); time.sleep(600)", "SIGKILL"),
-        ("import time; time.sleep(600)", "says nothing for 3 s"),
-        (GREETS + "send({'core': '0.1.0', 'api': 1, 'run': 'this'})", "run: Extra inputs"),
-        (GREETS + "send({'core': '9.9', 'api': 1}); time.sleep(600)", "has backtester-model-core 9.9"),
-        (GREETS + "send({'core': '0.1.0', 'api': 2}); time.sleep(600)", "interface level 2"),
-        (HELLO + "os.write(answers, b'x' * 50)", "sent what is no answer: it begins with"),
-        (HELLO + "send({'context_rows': 0})", "uses_validation: Field required"),
-        (
-            HELLO + "send({'context_rows': -1, 'uses_validation': True, 'can': [], 'versions': []})",
-            "context_rows",
-        ),
-        (HELLO + "send({'error': 'ConfigError', 'message': 1})", "message: Input should be a valid string"),
-        (HELLO + "send({'error': 'SystemExit', 'message': 'x'})", "raised SystemExit: x"),
-    ],
-)
-def test_a_program_that_is_no_such_interpreter_is_refused(pretender, monkeypatch, code, reason):
-    monkeypatch.setattr(process, "LEAVE_SECONDS", 0.3)
-    limit = {"time_limit_seconds": 3.0} if "for 3 s" in reason else {}
-    config = moody(pretender(code), "calm", restarts=0, **limit)
-
-    with pytest.raises(IsolationError, match=reason):
-        ADAPTER.initialize_model(config)
-
-
-DESCRIBES = (
-    HELLO
-    + """
-can = ["load_model", "save_model"]
-send({"context_rows": 0, "uses_validation": False, "can": can, "versions": []})
-read_message(requests)
-"""
-)
-
-
-def test_a_training_that_leads_to_no_file_is_refused(pretender):
-    config = moody(pretender(DESCRIBES + "send({'notes': []})"), "calm")
-
-    with pytest.raises(IsolationError, match="a trained model is at least one file"):
-        train(config)
-
-
-def test_a_process_that_will_not_know_its_model_is_not_asked_for_ever(pretender):
-    answers = (
-        "send({'notes': []}, files={'a': b'x'})" + "; read_message(requests); send({'known': False})" * 2
-    )
-    model = train(moody(pretender(f"{DESCRIBES}{answers}; read_message(requests)"), "calm"))
-
-    with pytest.raises(IsolationError, match="does not take the model that it gave"):
-        ADAPTER.predict(model, VALUES)
-
-
-@pytest.mark.parametrize("kind", ["missing", "folder", "plain file"])
-def test_an_interpreter_that_cannot_be_run_is_named(tmp_path, monkeypatch, kind):
-    path = tmp_path / "python"
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "plain file":
-        path.write_text("not a program")
-    monkeypatch.setenv("BACKTESTER_MODEL_INTERPRETERS", str(path))
-
-    with pytest.raises(IsolationError, match=f"{path} does not start: (No such file|Permission denied)"):
-        ADAPTER.initialize_model(moody(str(path), "calm"))
-
-
-def test_words_that_would_steer_a_terminal_are_masked(pretender):
-    config = moody(pretender(r"print('\x1b[31m red', file=sys.stderr); sys.exit(3)"), "calm")
-
-    with pytest.raises(IsolationError) as caught:
-        ADAPTER.initialize_model(config)
-
-    assert "?[31m red" in str(caught.value)
-
-
-def test_a_refused_start_leaves_no_file_open(pretender):
-    config = moody(pretender("sys.exit(3)"), "calm")
-    opened = set(os.listdir("/proc/self/fd"))
-
-    for _ in range(3):
-        with pytest.raises(IsolationError):
-            ADAPTER.initialize_model(config)
-
-    assert set(os.listdir("/proc/self/fd")) == opened
 
 
 # -- who is left -----------------------------------------------------------------------------------------------------
@@ -377,13 +284,6 @@ def test_processes_make_room_and_leave_in_the_end(allowed, monkeypatch):
 
     assert running == [False, True, True]
     assert not any(map(is_running, pids))
-
-
-def test_a_process_ended_by_a_signal_without_a_name_is_reported(pretender):
-    config = moody(pretender(f"import os; os.kill(os.getpid(), {signal.SIGRTMIN + 1})"), "calm")
-
-    with pytest.raises(IsolationError, match=f"was ended by signal {signal.SIGRTMIN + 1}"):
-        ADAPTER.initialize_model(config)
 
 
 def test_threads_of_the_other_process_are_those_that_are_given(allowed):

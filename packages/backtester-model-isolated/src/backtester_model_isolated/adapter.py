@@ -114,16 +114,13 @@ class IsolatedAdapter(SequenceAdapter[IsolatedModel]):
             IsolationError: When the other process gives no answer.
             BacktesterModelError: What the adapter raises, as in this process.
         """
-        later = validation or HeldBack(*([None] * 3))  # type: ignore[arg-type]  # left out below
-        rows = _given(
-            features=features,
-            target=target,
-            weight=weight,
-            ends=ends,
-            later_features=later.features,
-            later_target=later.target,
-            later_ends=later.ends,
-        )
+        rows = _given(features=features, target=target, weight=weight, ends=ends)
+        if validation is not None:
+            rows |= _given(
+                later_features=validation.features,
+                later_target=validation.target,
+                later_ends=validation.ends,
+            )
         facts = {"classes": classes, "seed": seed, "logs": _logs()}
         answer, files = _ask_for_files(model.config, "train", Message(facts, rows))
         return model.trained(files, n_features=features.shape[1], classes=classes, notes=tuple(answer.notes))

@@ -65,7 +65,9 @@ class Children:
         with self._lock:
             seat = self._seats.setdefault(place, _Seat())
         with seat.lock:
-            for n_asked in range(1, restarts + 2):
+            n_asked = 0
+            while True:
+                n_asked += 1
                 child = self._seated(seat, place, seconds)
                 try:
                     return child.ask(question, read, max_bytes=max_bytes, seconds=seconds)
@@ -75,7 +77,6 @@ class Children:
                         raise child.error(
                             f"{child.how_it_ended()} before it answered; it was asked {times}"
                         ) from error
-        raise AssertionError("unreachable")  # pragma: no cover - the last round returns or raises
 
     def close(self) -> None:
         """End all of them, and wait until they are gone."""
@@ -91,7 +92,10 @@ class Children:
         for seat in self._seats.values():
             if seat.child is not None:
                 seat.child.abandon()
-        self.__init__()  # type: ignore[misc]  # locks may be held by threads that the copy does not have
+        self._lock, self._seats = (
+            threading.Lock(),
+            {},
+        )  # the old locks may be held by threads that are not copied
 
     def _seated(self, seat: _Seat, place: Place, seconds: float) -> Child:
         seat.asked_at = time.monotonic()

@@ -17,8 +17,8 @@ MAX_OPTION_DEPTH = 16
 
 Option: TypeAlias = Annotated[Any, plain_data(max_depth=MAX_OPTION_DEPTH, has_tables=True)]
 
-SHARED = frozenset(ModelConfig.model_fields) - {"framework"}
-"""Fields that every model has; the adapter is given them too."""
+SHARED = frozenset(ModelConfig.model_fields)
+"""Fields that every model has; the adapter is given them too, with its own name for the framework."""
 
 
 class IsolatedModelConfig(ModelConfig):
@@ -79,7 +79,7 @@ class IsolatedModelConfig(ModelConfig):
     @pydantic.field_validator("options")
     @classmethod
     def _check_options(cls, value: dict[str, Any]) -> dict[str, Any]:
-        shared = sorted(value.keys() & {*SHARED, "framework"})
+        shared = sorted(value.keys() & SHARED)
         if shared:
             raise ValueError(f"{', '.join(shared)}: every model has that, so it stands beside framework")
         return value

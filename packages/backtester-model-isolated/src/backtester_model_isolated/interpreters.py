@@ -36,8 +36,8 @@ def is_allowed(path: str) -> bool:
     return _place(path) in {_place(one) for one in named if os.path.isabs(one)}
 
 
-def check_allowed(path: str) -> None:
-    """Refuse an interpreter that nobody has allowed.
+def check_allowed(path: str) -> str:
+    """Return the path by which an allowed interpreter is started, and refuse any other.
 
     Raises:
         ConfigError: With what would allow it.
@@ -47,9 +47,13 @@ def check_allowed(path: str) -> None:
             f"The configuration names the interpreter {path}, and nobody here has allowed it to be started. If you "
             f"trust it, set {INTERPRETERS}={path}, or call backtester_model_isolated.allow_interpreter({path!r})."
         )
+    return _place(path)
 
 
 def _place(path: str) -> str:
-    """Return where a path stands. Its last name is not followed: by it an interpreter knows its environment."""
-    folder, name = os.path.split(os.path.normpath(path))
+    """Return where a path leads, its folder as the system finds it: ``..`` after a link is not what it looks like.
+
+    Its last name is not followed, as by it an interpreter knows its environment.
+    """
+    folder, name = os.path.split(path)
     return os.path.join(os.path.realpath(folder), name)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from backtester_model_core.adapter import API_LEVEL
-from backtester_model_core.exceptions import BacktesterModelError, IsolationError
+from backtester_model_core.exceptions import BacktesterModelError, IsolationError, PluginError
 from backtester_model_isolated.answers import ERRORS, AnswerT, Failure, Greeting, parse_answer
 from backtester_model_isolated.interpreters import check_allowed
 from backtester_model_isolated.protocol import Arrival, Message, ProtocolError, encode, rest_of
@@ -21,6 +21,8 @@ MODULE = "backtester_model_isolated.child"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LEAVE_SECONDS = 5.0
 """How long a process that is no longer wanted may take to leave by itself."""
+LOOK_SECONDS = 1.0
+"""How often a silent process is looked for: when it is gone, what it has forked may still hold its pipes open."""
 MAX_GREETING_BYTES = 2**16
 KEPT_BYTES = 8_192
 SHOWN_LINES = 20
@@ -57,14 +59,14 @@ class Child:
     """
 
     def __init__(self, place: Place, *, seconds: float) -> None:
-        check_allowed(place.python)
+        python = check_allowed(place.python)
         self.place = place
         self._printed = bytearray()
         their_request, self._request = os.pipe()
         self._answer, their_answer = os.pipe()
         self._stderr, their_stderr = os.pipe()
         theirs = (their_request, their_answer, their_stderr)
-        command = [place.python, "-I", "-m", MODULE, str(their_request), str(their_answer)]
+        command = [python, "-I", "-m", MODULE, str(their_request), str(their_answer)]
         try:
             # Standard output goes where errors go: what an adapter prints is not taken for an answer. In a session of
             # its own it is not interrupted by Ctrl-C in the middle of an answer, and ends with all that it started.
@@ -117,7 +119,11 @@ class Child:
             BacktesterModelError: What its adapter raised.
         """
         try:
-            answer = read(self._exchange(encode(question), max_bytes=max_bytes, seconds=seconds))
+            parts = encode(question)
+        except ProtocolError as error:
+            raise self.error(f"cannot be asked: {error}") from error
+        try:
+            answer = read(self._exchange(parts, max_bytes=max_bytes, seconds=seconds))
         except ProtocolError as error:
             self.kill()
             raise self.error(f"sent what is no answer: {error}") from error
@@ -179,8 +185,11 @@ class Child:
 
     def _failed(self, failure: Failure) -> BacktesterModelError:
         """Return the error that the adapter raised, where it is one of the project's; else what is known of it."""
-        if failure.error in ERRORS:
-            return ERRORS[failure.error](failure.message)
+        error = ERRORS.get(failure.error)
+        if error is not None and issubclass(error, PluginError):  # what is installed there, and not here
+            return error(f"In the environment of {self.place.python}: {failure.message}")
+        if error is not None:
+            return error(failure.message)
         return self.error(f"raised {failure.error}: {failure.message}")
 
     # -- inside -----------------------------------------------------------------------------------------------------
@@ -223,7 +232,11 @@ class Child:
                 left = due - time.monotonic()
                 if left <= 0:
                     raise TimeoutError
-                for key, _ in ready.select(left):
+                ended = self._has_ended()
+                events = ready.select(0 if ended else min(left, LOOK_SECONDS))
+                if ended and self._answer not in {key.fd for key, _ in events}:
+                    raise ProcessDied
+                for key, _ in events:
                     if key.fd == self._stderr:
                         if self._listen():
                             ready.unregister(self._stderr)
