@@ -10,6 +10,7 @@ import importlib.util
 import os
 import pickle
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -55,24 +56,32 @@ MODELS = {
 IN_PROCESS = """
 import pickle, sys
 from backtester_model_core.walkforward import walk_forward
-fields, bars = pickle.load(sys.stdin.buffer)
-result = walk_forward(fields, bars)
-sys.stdout.buffer.write(b"answer:" + pickle.dumps((result.predictions, dict(result.signals), str(result.verdict))))
+results = [walk_forward(fields, bars) for fields, bars in pickle.load(sys.stdin.buffer)]
+told = [(each.predictions, dict(each.signals), str(each.verdict)) for each in results]
+sys.stdout.buffer.write(b"answer:" + pickle.dumps(told))
 """
 
 
-def in_process(framework, fields, bars):
-    """Walk the same model forward inside its own environment, where nothing is isolated."""
+def bars_of(model):
+    return random_panel(3, 450, seed=1) if model == "lstm" else random_bars(550, seed=1)
+
+
+@cache
+def in_process(framework):
+    """Walk every model forward inside its own environment, where nothing is isolated."""
+    asked = [
+        ({**WINDOWS, **shared, "framework": framework, **own}, bars_of(model))
+        for model, (shared, own) in MODELS.items()
+    ]
     done = subprocess.run(
         [INTERPRETERS[framework], "-I", "-c", IN_PROCESS],
-        input=pickle.dumps((fields, bars)),
+        input=pickle.dumps(asked),
         capture_output=True,
         check=False,
         timeout=600,
     )
     assert done.returncode == 0, done.stderr.decode()[-3000:]
-    predictions, signals, verdict = pickle.loads(done.stdout.partition(b"answer:")[2])
-    return predictions, pd.DataFrame(signals), verdict
+    return dict(zip(MODELS, pickle.loads(done.stdout.partition(b"answer:")[2]), strict=True))
 
 
 @pytest.fixture(autouse=True)
@@ -100,22 +109,20 @@ def test_each_other_environment_has_one_framework(framework, strange):
 @pytest.mark.parametrize("framework", INTERPRETERS)
 def test_a_walk_forward_from_here_is_to_the_bit_the_one_there(framework, model):
     shared, own = MODELS[model]
-    fields = {**WINDOWS, **shared}
-    bars = random_panel(3, 450, seed=1) if model == "lstm" else random_bars(550, seed=1)
     away = {"framework": "isolated", "python": INTERPRETERS[framework], "adapter": framework, "options": own}
 
-    result = walk_forward({**fields, **away}, bars)
+    result = walk_forward({**WINDOWS, **shared, **away}, bars_of(model))
 
-    predictions, signals, verdict = in_process(framework, {**fields, "framework": framework, **own}, bars)
+    predictions, signals, verdict = in_process(framework)[model]
     assert result.predictions.equals(predictions)
-    assert pd.DataFrame(dict(result.signals)).equals(signals)
+    assert pd.DataFrame(dict(result.signals)).equals(pd.DataFrame(signals))
     assert str(result.verdict) == verdict
     assert predictions["expected"].notna().sum() > 100
 
 
 def test_both_frameworks_serve_one_backtest(tmp_path):
     shared, own = MODELS["dense"]
-    bars = random_bars(550, seed=1)
+    bars = bars_of("dense")
 
     results = {
         framework: walk_forward(
