@@ -92,10 +92,8 @@ class Children:
         for seat in self._seats.values():
             if seat.child is not None:
                 seat.child.abandon()
-        self._lock, self._seats = (
-            threading.Lock(),
-            {},
-        )  # the old locks may be held by threads that are not copied
+        self._lock = threading.Lock()  # the old one may be held by a thread that is not copied
+        self._seats = {}
 
     def _seated(self, seat: _Seat, place: Place, seconds: float) -> Child:
         seat.asked_at = time.monotonic()
