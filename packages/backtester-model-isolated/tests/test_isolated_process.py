@@ -173,7 +173,15 @@ def test_an_adapter_that_cannot_save_is_refused(allowed):
 # -- who is left -----------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_ends_the_call_and_leaves_the_adapter_usable(allowed, tmp_path):
+@pytest.fixture
+def interruptible():
+    """Take Ctrl-C as a terminal's program does; what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_the_call_and_leaves_the_adapter_usable(allowed, tmp_path, interruptible):
     config = moody(allowed, "busy with children", folder=tmp_path / "pids")
     model = ADAPTER.initialize_model(config)
 
