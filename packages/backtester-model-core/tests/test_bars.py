@@ -184,7 +184,7 @@ def test_nights_and_half_days_raise_no_suspicion(hours: int, minutes: int) -> No
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.95), st.integers(100, 3000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_irregular_bars_are_not_taken_for_two_spacings(seed: int, chance: float, n: int) -> None:
     minutes = np.random.default_rng(seed).geometric(chance, n).cumsum()
     index = pd.Timestamp("2024-01-02") + pd.to_timedelta(minutes, unit="min")
@@ -735,7 +735,7 @@ def bars_of_any_shape(draw: st.DrawFn) -> Any:
 
 
 @given(bars_of_any_shape())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_checking_again_changes_nothing(data: Any) -> None:
     once = check_bars(data)
     twice = check_bars(once)
@@ -745,7 +745,7 @@ def test_checking_again_changes_nothing(data: Any) -> None:
 
 
 @given(bars_of_any_shape())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_checked_frame_has_the_one_shape(data: Any) -> None:
     bars = check_bars(data)
 
@@ -758,7 +758,7 @@ def test_every_checked_frame_has_the_one_shape(data: Any) -> None:
 
 
 @given(bars_of_any_shape(), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_order_of_rows_does_not_matter_when_sorting_is_allowed(data: Any, seed: int) -> None:
     bars = check_bars(data)
     shuffled = bars.iloc[np.random.default_rng(seed).permutation(len(bars))]

@@ -520,7 +520,7 @@ STAMPS = st.one_of(
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), CELLS), max_size=4), st.lists(STAMPS, max_size=6)
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_is_in_the_cells_and_the_index_it_is_refused_or_accepted(
     cells: list[tuple[int, int, Any]], stamps: list[Any]
 ) -> None:

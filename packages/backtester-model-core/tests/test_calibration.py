@@ -117,7 +117,7 @@ def isotonic_by_definition(rose):
     return [max(min(np.mean(rose[i : k + 1]) for k in range(j, n)) for i in range(j + 1)) for j in range(n)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=14))
 def test_every_isotonic_share_is_the_minimax_formulas(rose):
     said = (np.arange(len(rose)) + 1) / (len(rose) + 1)
@@ -153,7 +153,7 @@ def test_rows_far_out_have_a_likeliest_curve_too():
 # -- what every calibrator keeps --------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(KINDS), st.integers(0, 2**20), st.integers(2, 60), st.booleans())
 def test_every_fit_rises_stays_inside_and_says_one_row_as_many(kind, seed, n_rows, is_coarse):
     rng = np.random.default_rng(seed)

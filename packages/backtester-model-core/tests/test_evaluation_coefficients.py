@@ -62,7 +62,7 @@ def expected_across(n: int, ic: float) -> dict[str, float]:
     return {"ic_across": pearson, "rank_ic_across": spearman}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_influence_is_what_a_little_more_weight_on_a_row_does(seed: int, ties: bool):
     rng = np.random.default_rng(seed)

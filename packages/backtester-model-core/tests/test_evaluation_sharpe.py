@@ -162,7 +162,7 @@ def slow_overfitting(table: np.ndarray, n_blocks: int) -> list[float]:
     return logits
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.sampled_from([2, 4, 6]), st.integers(13, 40))
 def test_overfitting_is_that_of_every_split_written_out(seed: int, n_variants: int, n_blocks: int, n: int):
     table = np.random.default_rng(seed).standard_normal((n, n_variants)) + 5

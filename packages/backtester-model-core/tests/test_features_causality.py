@@ -104,7 +104,6 @@ def test_the_text_of_any_expression_reads_back_to_it(expression: Expression) -> 
 # -- batch and stream ---------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(expressions=FEATURES, seed=st.integers(0, 2**32 - 1))
 def test_a_stream_gives_the_bits_of_the_batch_for_any_expression(
     expressions: dict[str, Expression], seed: int
@@ -172,7 +171,7 @@ def test_every_operator_gives_the_same_whatever_comes_later() -> None:
     assert_the_future_changes_nothing(ONE_OF_EACH, rough_bars(4, 60))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(expressions=FEATURES, seed=st.integers(0, 2**32 - 1))
 def test_any_expression_gives_the_same_when_the_bars_end_early(
     expressions: dict[str, Expression], seed: int

@@ -129,7 +129,7 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False).map(Constant)
 EXPRESSIONS = st.recursive(st.sampled_from(OHLCV).map(Column) | NUMBERS, calls_of, max_leaves=8)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(expression=EXPRESSIONS, seed=st.integers(0, 1000))
 def test_any_expression_gives_the_same_bits_compiled(expression: Expression, seed: int) -> None:
     assert_compiled_bits_are_the_plain_ones({"any": expression}, rough_panel(seed, [60, 1, 137]))

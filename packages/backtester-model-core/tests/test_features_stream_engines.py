@@ -105,7 +105,7 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False).map(Constant)
 EXPRESSIONS = st.recursive(st.sampled_from(OHLCV).map(Column) | NUMBERS, calls_of, max_leaves=8)
 
 
-@settings(deadline=None, max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(expressions=st.lists(EXPRESSIONS, min_size=1, max_size=4), seed=st.integers(0, 1000))
 def test_any_expressions_give_the_same_bits(expressions: list[Expression], seed: int) -> None:
     named = {str(number): expression for number, expression in enumerate(expressions)}

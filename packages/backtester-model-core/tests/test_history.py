@@ -83,7 +83,7 @@ def window_means(dataset):
 # -- the layout ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     codes=st.lists(st.integers(0, 2), min_size=1, max_size=40),
     holes=st.sets(st.integers(0, 39)),

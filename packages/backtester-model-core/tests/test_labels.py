@@ -441,7 +441,7 @@ def walked_return(bars, sessions, row, settings):
     return bars[legs.exit].iloc[wanted] / bars[legs.entry].iloc[entry] - 1, stamps[wanted]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cases())
 def test_every_return_is_what_a_walk_along_the_bars_finds(case):
     bars = case.bars
@@ -488,7 +488,7 @@ def moved_labels(compute, bars, settings):
     return moved
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cases())
 def test_nothing_after_a_label_end_moves_the_label(case):
     assert moved_labels(compute_label, case.bars, case.config) == []

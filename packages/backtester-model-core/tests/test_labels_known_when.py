@@ -125,7 +125,7 @@ def moved_by_another_future(compute, bars, settings):
 
 @pytest.mark.parametrize("kind", list(LABELS))
 def test_nothing_after_its_end_moves_a_label(kind):
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=25, database=None)
     @given(cases(kind))
     def check(case):
         assert moved_by_another_future(compute_label, case.bars, case.config) == []
@@ -136,7 +136,7 @@ def test_nothing_after_its_end_moves_a_label(kind):
 
 @pytest.mark.parametrize("kind", list(LABELS))
 def test_a_label_has_an_end_exactly_where_it_is_known_and_is_settled_no_earlier(kind):
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=25, database=None)
     @given(cases(kind))
     def check(case):
         found = table(compute_label, case.bars, case.config)

@@ -126,7 +126,7 @@ def test_prices_stand_at_the_row_and_at_its_labels_end():
 # -- for every window -----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=100, database=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=25), st.integers(0, 2**20))
 def test_weights_are_what_a_walk_along_the_bars_finds(lengths, seed):
     n = len(lengths)

@@ -19,7 +19,7 @@ from backtester_model_core.testing import (
 )
 from backtester_model_core.walkforward import engine, walk_forward
 
-GENTLE = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+GENTLE = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def fitted(config, bars, n_rows=150):

@@ -44,7 +44,7 @@ def test_a_constant_stream_is_no_alarm(name, value):
 
 @pytest.mark.parametrize("name", NAMES)
 @given(cut=st.integers(0, 700), seed=st.integers(0, 50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_for_every_cut_a_restored_detector_goes_on_as_if_nothing_had_happened(name, cut, seed):
     stream = errors(0.2, 0.7, n=350, seed=seed)
     whole, before, after = (DETECTORS[name]() for _ in range(3))
@@ -59,7 +59,7 @@ def test_for_every_cut_a_restored_detector_goes_on_as_if_nothing_had_happened(na
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=31))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_window_of_adwin_holds_all_values_until_they_disagree(values):
     detector = Adwin()
     for value in values:

@@ -52,7 +52,7 @@ samples = arrays.arrays(
 
 
 @given(samples)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_distance_of_a_sample_to_itself_is_zero(sample):
     bins = Bins.of(sample[:, None])
     counted = bins.count(sample[:, None])
@@ -75,7 +75,7 @@ def test_the_stability_index_by_hand():
 
 
 @given(samples, samples)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_ks_is_the_largest_gap_of_the_two_distribution_functions_at_an_edge(reference, live):
     edges = Bins.of(reference[:, None]).edges[:, 0]
     gaps = [abs(np.mean(reference <= edge) - np.mean(live <= edge)) for edge in edges]

@@ -87,7 +87,7 @@ def rows(draw, classes):
     return float(np.dot(probability, classes)), probability, scale
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_every_decision_is_the_row_of_the_frame(data):
     policy = data.draw(policies())
@@ -130,7 +130,7 @@ def test_without_an_exit_nothing_is_kept():
     assert signals["signal"].tolist() == ["NEUTRAL"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(0, 2**20),
     st.integers(1, 30),

@@ -134,7 +134,7 @@ def test_equal_scores_are_selected_by_name_whatever_the_order_of_the_rows():
     pd.testing.assert_frame_equal(backwards.iloc[::-1], forwards)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(0, 2**20),
     st.integers(1, 12),

@@ -50,7 +50,7 @@ def utility_by_hand(score, symbol, returned, entry, leave, *, horizon, costs, la
     return total / len(score)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(0, 2**20),
     st.integers(1, 40),

@@ -178,7 +178,7 @@ def test_each_row_may_have_its_own_baseline():
     assert np.allclose(own.probability_up(foreseen([0.5, 0.5], scale=0.01)), [0.5, 1.0])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**20), st.integers(1, 30), st.floats(0, 1))
 def test_every_probability_is_what_counting_residuals_gives(seed, n_residuals, shrinkage):
     rng = np.random.default_rng(seed)
@@ -313,7 +313,7 @@ def test_a_closed_gate_lets_no_signal_through():
     assert signals["score"].iloc[:2].tolist() == [0.9, 0.1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.one_of(st.floats(0, 1), st.just(NAN)), max_size=30),
     st.floats(0, 1),
@@ -401,7 +401,7 @@ def test_a_part_of_a_panel_counts_only_its_own_rows():
     assert policy().signals(prediction)["target_weight"].tolist() == [0.5, 0.5, 1.0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**20), st.integers(1, 6), st.integers(1, 8))
 def test_every_panel_keeps_within_its_capital(seed, n_symbols, n_days):
     rng = np.random.default_rng(seed)

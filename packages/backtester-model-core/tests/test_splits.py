@@ -317,7 +317,7 @@ def expected_windows(rows, validation):
     return windows
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(panels(), validations())
 def test_every_window_trains_on_exactly_the_rows_it_may(rows, validation):
     expected = expected_windows(rows, validation)
@@ -331,7 +331,7 @@ def test_every_window_trains_on_exactly_the_rows_it_may(rows, validation):
     assert all(conflicts(rows, window.train_rows, window.test_rows) == [] for window in windows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(panels(), validations())
 def test_every_row_after_the_first_decision_is_served_once(rows, validation):
     assume(expected_windows(rows, validation))
@@ -345,7 +345,7 @@ def test_every_row_after_the_first_decision_is_served_once(rows, validation):
         assert (window.serves_from, window.serves_to) == (known_at.min(), known_at.max())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(panels(), validations())
 def test_windows_of_bars_that_end_earlier_are_the_same_until_then(rows, validation):
     assume(expected_windows(rows, validation))
@@ -360,7 +360,7 @@ def test_windows_of_bars_that_end_earlier_are_the_same_until_then(rows, validati
         assert kept[one.train_rows].tolist() == other.train_rows.tolist()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(panels(), st.integers(2, 5), st.integers(0, 3))
 def test_every_fold_trains_on_exactly_the_rows_without_conflict(rows, n_folds, embargo):
     sessions = sorted(set(rows.known_at))
@@ -382,7 +382,7 @@ def test_every_fold_trains_on_exactly_the_rows_without_conflict(rows, n_folds, e
     assert sorted(tested) == labelled
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(panels(), st.floats(0, 0.99))
 def test_every_tail_is_the_latest_sessions_and_its_head_is_known_before(rows, share):
     sessions = sorted(set(rows.known_at))

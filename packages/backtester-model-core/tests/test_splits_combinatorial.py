@@ -131,7 +131,7 @@ def panels(draw):
     return known_at, np.where([length == 0 for _, length in rows], NOT_YET, label_end)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(panels(), st.integers(2, 6), st.data())
 def test_every_path_foresees_every_labelled_row_once_by_a_model_that_held_it_back(rows, n_groups, data):
     cv = CombinatorialPurgedCV(n_groups, data.draw(st.integers(1, n_groups - 1)))
@@ -148,7 +148,7 @@ def test_every_path_foresees_every_labelled_row_once_by_a_model_that_held_it_bac
         assert not any(row in splits[int(number)][0] for number in used)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(2, 8), st.data())
 def test_paths_are_the_share_of_splits_that_hold_a_group_back(n_groups, data):
     n_test_groups = data.draw(st.integers(1, n_groups - 1))

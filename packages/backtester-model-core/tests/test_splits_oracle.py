@@ -20,7 +20,7 @@ def times(rows):
     return known_at, label_end
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS, st.sampled_from([None, "1h", "48h", "100h"]))
 def test_for_every_panel_both_purge_the_same_rows(rows, embargo):
     known_at, label_end = times(rows)

@@ -197,7 +197,7 @@ def free_rows(known_at, label_end, test, embargo):
 EMBARGOES = st.one_of(st.integers(0, 6), st.sampled_from(["0h", "1h", "5h", "30h", "800h"]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(panels(), EMBARGOES, st.data())
 def test_for_every_test_exactly_the_rows_without_conflict_train(rows, embargo, data):
     known_at, label_end = rows
@@ -210,7 +210,7 @@ def test_for_every_test_exactly_the_rows_without_conflict_train(rows, embargo, d
     assert train.tolist() == free_rows(known_at, label_end, test, embargo)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(panels(), EMBARGOES, st.integers(2, 6), st.data())
 def test_for_every_panel_combinatorial_splits_train_on_exactly_the_rows_without_conflict(
     rows, embargo, n_groups, data
@@ -229,7 +229,7 @@ def test_for_every_panel_combinatorial_splits_train_on_exactly_the_rows_without_
         assert train.tolist() == free_rows(known_at, label_end, test, embargo)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(panels(), EMBARGOES, st.integers(2, 6))
 def test_for_every_panel_one_test_group_is_a_purged_k_fold(rows, embargo, n_groups):
     try:

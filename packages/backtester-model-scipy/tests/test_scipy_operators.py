@@ -225,7 +225,7 @@ def test_a_stream_gives_the_bits_of_the_batch() -> None:  # T8
     assert find_stream_leaks(EXPRESSIONS, random_panel(2, 120, seed=5)) == []
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_stream_gives_the_bits_of_the_batch_on_rough_bars(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -17,9 +17,10 @@ from backtester_model_core.exceptions import ConfigError, ModelError, Prediction
 from backtester_model_core.factory import ModelFactory
 from backtester_model_core.testing import AdapterContract, random_bars, synthetic_rows
 from backtester_model_core.walkforward import walk_forward
-from backtester_model_sklearn.adapter import CONTINUABLE, SklearnAdapter, SklearnModel
+from backtester_model_sklearn.adapter import CONTINUABLE, SklearnAdapter
 from backtester_model_sklearn.config import SklearnModelConfig
 from backtester_model_sklearn.estimators import TRANSFORMERS
+from backtester_model_sklearn.model import SklearnModel
 
 ADAPTER = SklearnAdapter()
 BOOSTING = {"max_iter": 200, "learning_rate": 0.3, "early_stopping": True, "n_iter_no_change": 3}

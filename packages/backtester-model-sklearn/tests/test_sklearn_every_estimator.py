@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from backtester_model_core.exceptions import ConfigError, TrainingError
-from backtester_model_sklearn.adapter import SklearnAdapter, SklearnModel
+from backtester_model_sklearn.adapter import SklearnAdapter
 from backtester_model_sklearn.config import SklearnModelConfig
 from backtester_model_sklearn.estimators import estimator_names
+from backtester_model_sklearn.model import SklearnModel
 
 N_ROWS = 40
 LINEAR = {"estimator": {"model_class": "LogisticRegression"}}

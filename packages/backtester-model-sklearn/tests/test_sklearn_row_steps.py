@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from backtester_model_core.compiled import numba_is_here
 from backtester_model_core.exceptions import ModelError
-from backtester_model_sklearn.adapter import SklearnAdapter, SklearnModel
+from backtester_model_sklearn.adapter import SklearnAdapter
 from backtester_model_sklearn.config import SklearnModelConfig
+from backtester_model_sklearn.model import SklearnModel
 from backtester_model_sklearn.row_steps import SCORERS, VALUES, one_vs_rest_link, row_step
 from backtester_model_sklearn.tree_steps import walk_together
 
@@ -224,7 +225,7 @@ def test_preprocessing_of_each_column_becomes_a_part_of_the_thresholds(
 
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("name", ["DecisionTree", "HistGradientBoosting"])
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_row_beside_a_threshold_goes_the_way_it_goes_in_predict(
     name: str, normalize: bool, data: st.DataObject

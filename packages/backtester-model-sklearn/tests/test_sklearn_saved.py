@@ -23,8 +23,9 @@ from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.streaming import SignalStream
 from backtester_model_core.testing import random_bars, synthetic_rows
 from backtester_model_core.testing.watch import watch_loading
-from backtester_model_sklearn.adapter import FACTS, PIPELINE, SklearnAdapter, SklearnModel
+from backtester_model_sklearn.adapter import FACTS, PIPELINE, SklearnAdapter
 from backtester_model_sklearn.config import SklearnModelConfig
+from backtester_model_sklearn.model import SklearnModel
 
 ADAPTER = SklearnAdapter()
 CLASSES = (0.0, 1.0, 2.0)

@@ -45,7 +45,7 @@ def test_each_pass_has_an_order_of_its_own_that_its_seed_repeats() -> None:
 
 
 @given(n_rows=st.integers(1, 30), size=st.integers(1, 12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_row_is_in_one_batch_and_none_stands_alone_at_the_end(n_rows: int, size: int) -> None:
     windows = Windows.of(np.zeros((n_rows, 1)), steps=None, ends=None)
     dataset, n_batches = batches(windows, Scaling.none(1), np.arange(n_rows), None, size=size)

@@ -102,7 +102,7 @@ def refusal(stack):
     return None
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(stack=st.lists(st.sampled_from(EVERY_LAYER), min_size=1, max_size=4))
 def test_for_every_stack_the_network_answers_or_the_configuration_says_why_not(stack):
     whole = [*stack, GRU]

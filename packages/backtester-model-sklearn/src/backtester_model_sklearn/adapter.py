@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +32,7 @@ from backtester_model_core.probabilities import among_all_classes, softmax
 from backtester_model_core.typing import FloatArray, IntArray, ModelFiles, RowStep
 from backtester_model_sklearn.config import SklearnModelConfig
 from backtester_model_sklearn.estimators import Estimator, build_pipeline
+from backtester_model_sklearn.model import SklearnModel
 from backtester_model_sklearn.row_steps import row_step
 from backtester_model_sklearn.trusted import VERSION as TRUSTED_VERSION
 
@@ -47,43 +48,6 @@ CONTINUABLE = {
 MAX_NOTE = 300
 FACTS = "model.json"
 PIPELINE = "pipeline.skops"
-
-
-@dataclass(frozen=True)
-class SklearnModel:
-    """A pipeline, and what it does not know of itself.
-
-    Attributes:
-        pipeline: Preprocessing steps and estimator, fitted together.
-        n_classes: Number of classes there are, seen in training or not; ``None`` for regression.
-        notes: What is worth knowing about the training.
-    """
-
-    pipeline: Pipeline
-    n_classes: int | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def transformers(self) -> list[Estimator]:
-        """The steps before the estimator."""
-        return [step for _, step in self.pipeline.steps[:-1]]
-
-    @property
-    def estimator(self) -> Estimator:
-        """The last step."""
-        return self.pipeline.steps[-1][1]
-
-    @property
-    def estimator_name(self) -> str:
-        """Name of the estimator's class."""
-        return type(self.estimator).__name__
-
-    def transform(self, features: FloatArray) -> FloatArray:
-        """Apply the fitted steps before the estimator."""
-        rows = features
-        for transformer in self.transformers:
-            rows = transformer.transform(rows)
-        return rows
 
 
 class SklearnAdapter(ModelFrameworkAdapter[SklearnModel]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -22,10 +22,8 @@ from backtester_model_core.row_steps import (
     value_link,
 )
 from backtester_model_core.typing import FloatArray, RowStep
+from backtester_model_sklearn.model import SklearnModel
 from backtester_model_sklearn.tree_steps import has_trees, keeps_complete_rows, no_form, tree_step
-
-if TYPE_CHECKING:
-    from backtester_model_sklearn.adapter import SklearnModel
 
 VALUES: Mapping[str, Link] = {
     **dict.fromkeys(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,7 @@ from backtester_model_core.compiled import compile_function
 from backtester_model_core.exceptions import ModelError
 from backtester_model_core.row_steps import Link, exponential_link, logistic_link, softmax_link, value_link
 from backtester_model_core.typing import FloatArray, IntArray, RowStep
-
-if TYPE_CHECKING:
-    from backtester_model_sklearn.adapter import SklearnModel
+from backtester_model_sklearn.model import SklearnModel
 
 SINGLE_TREES = (DecisionTreeClassifier, DecisionTreeRegressor)  # extra trees among them
 FORESTS = (ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor)
