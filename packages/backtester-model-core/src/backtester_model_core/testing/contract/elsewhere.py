@@ -22,7 +22,7 @@ from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
 from backtester_model_core.testing.contract.case import N_SERVED, Case, frame, series
 from backtester_model_core.testing.contract.contract import not_applicable
-from backtester_model_core.testing.contract.side_effects import Changes, noting_changes
+from backtester_model_core.testing.contract.side_effects import AT_FIRST, Changes, noting_changes
 
 if TYPE_CHECKING:
     from backtester_model_core.testing.contract.adapter_checks import AdapterChecks
@@ -85,7 +85,9 @@ def work_elsewhere(contract: AdapterChecks) -> Elsewhere:
             if contract.adapter.can("save_model"):
                 for folder, (_, model, _) in zip(folders, models, strict=True):
                     model.save(folder)
-            listed, imported = executor.submit(_probe, contract.framework).result(contract.time_limit_seconds)
+            listed, imported = executor.submit(_probe, contract.framework, AT_FIRST).result(
+                contract.time_limit_seconds
+            )
             jobs = [
                 (config, pickle.dumps(model), folder, served)
                 for (config, model, served), folder in zip(models, folders, strict=True)
@@ -105,8 +107,10 @@ def work_elsewhere(contract: AdapterChecks) -> Elsewhere:
 # -- in the other process -----------------------------------------------------------------------------------------
 
 
-def _probe(framework: str) -> tuple[list[str], Changes | None]:
+def _probe(framework: str, environ: dict[str, str]) -> tuple[list[str], Changes | None]:
     """List the plugins, then import the adapter, and say what either did to the process."""
+    os.environ.clear()
+    os.environ.update(environ)  # the adapter may have changed the parent's already
     listing = [info for info in plugins().listing() if info.kind == "adapter" and info.name == framework]
     values = [info.value.partition(":")[0] for info in listing if info.is_usable]
     listed = [module for module in values if module in sys.modules]
@@ -226,8 +230,10 @@ def _train_until_interrupted(model: BaseModel, rows: Any, *, seconds: float) -> 
             model.train(features, target)
             if has_rung:
                 raise AssertionError(SWALLOWED)
-    except KeyboardInterrupt:
-        return
+    except BaseException as error:
+        # what was called back from compiled code may come out as another error
+        if not has_rung or (isinstance(error, AssertionError) and SWALLOWED in error.args):
+            raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import random
+import re
 import sys
 import threading
 import warnings
@@ -19,6 +20,13 @@ Changes: TypeAlias = dict[str, list[str]]
 """What was changed, by its kind; kinds of which nothing was changed have no entry."""
 
 
+AT_FIRST = dict(os.environ)
+"""The environment before any adapter was imported, for another process to begin with."""
+
+FOR_EVERYBODY = re.compile(r"^PYTHON|_NUM_THREADS$|^CUDA_VISIBLE_DEVICES$|_PROXY$", re.IGNORECASE)
+"""Variables that others read too; what a framework sets under a name of its own concerns nobody else."""
+
+
 @contextmanager
 def noting_changes(changes: Changes) -> Iterator[None]:
     """Note what a block changes of the process."""
@@ -28,6 +36,11 @@ def noting_changes(changes: Changes) -> Iterator[None]:
     after = _state()
     for kind, things in after.items():
         new = [name for name, value in things.items() if before[kind].get(name, ...) != value]
+        new = [
+            name
+            for name in new
+            if name in before[kind] or kind != "environment" or FOR_EVERYBODY.search(name)
+        ]
         gone = [f"{name} is gone" for name in before[kind] if name not in things]
         if new or gone:
             changes[kind] = new + gone
@@ -48,7 +61,7 @@ def _state() -> dict[str, Mapping[str, Any]]:
         "warnings": {repr(each): True for each in warnings.filters if _reaches_far(each)},
         "environment": {
             **os.environ,
-            "the working directory": os.getcwd(),  # noqa: PTH109 - as a text
+            "the working directory": os.getcwd(),
             "sys.path": tuple(sys.path),
             "sys.excepthook": sys.excepthook,
         },
@@ -57,6 +70,6 @@ def _state() -> dict[str, Mapping[str, Any]]:
 
 
 def _reaches_far(each: tuple[Any, ...]) -> bool:
-    """Say whether a warnings filter concerns more than one package's own warnings, or those of its own modules."""
-    _, _, category, module, _ = each
-    return module is None and category.__module__ == "builtins"
+    """Say whether a warnings filter concerns everybody's warnings: no message, no module, no category of its own."""
+    _, message, category, module, _ = each
+    return message is None and module is None and category.__module__ == "builtins"

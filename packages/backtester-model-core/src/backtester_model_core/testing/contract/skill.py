@@ -38,7 +38,7 @@ class SkillChecks(AdapterChecks):
 
     @check
     def test_noise_is_not_foreseen(self) -> None:
-        """Look at training rows that come back in the forecasts, and at targets that the adapter finds elsewhere (T10)."""
+        """Look at training rows that come back in the forecasts, and at targets found elsewhere (T10)."""
         for case in self.cases():
             assert find_skill_on_noise(lambda seed, case=case: _agreement_on_noise(case, seed)) == []
 
