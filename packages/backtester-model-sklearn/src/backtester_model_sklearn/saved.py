@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import random
 import tokenize
 import warnings
 import zipfile
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import skops.io
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
@@ -27,11 +27,6 @@ from backtester_model_core.artifacts import check_archive
 from backtester_model_core.exceptions import ArtifactError, ModelError
 from backtester_model_sklearn.soundness import check_soundness, drop_search_trees, rebuild_search_trees
 from backtester_model_sklearn.trusted import TRUSTED
-
-_DRAWN = random.getstate()
-import skops.io  # noqa: E402 - it imports rich, which draws from the random numbers of whoever imports it
-
-random.setstate(_DRAWN)
 
 SCHEMA = "schema.json"
 MAX_SCHEMA_BYTES = 2**25

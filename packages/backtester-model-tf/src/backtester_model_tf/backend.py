@@ -91,13 +91,11 @@ def budget_threads(tensorflow: Any, environ: dict[str, str] | os._Environ[str] =
 
 
 check_backend()
-_DRAWN = random.getstate()
 with quietly():
     os.environ.setdefault(BACKEND, "tensorflow")
     import keras
     import tensorflow as tf
 
-random.setstate(_DRAWN)  # Keras imports rich, which draws from the random numbers of whoever imports it
 THREADS_NOTE = budget_threads(tf)
 
 
