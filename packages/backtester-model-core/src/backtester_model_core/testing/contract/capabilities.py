@@ -29,7 +29,7 @@ class CapabilityChecks(AdapterChecks):
 
     @check
     def test_compiled_step_keeps_no_row(self) -> None:
-        """Look at buffers of ``compile_step``: a row's answer must not depend on the rows before it, or change later."""
+        """Look at buffers of ``compile_step``: an answer must not depend on earlier rows, or change later."""
         for trained, step in self._steps():
             values = trained.case.rows()[0][:40]
             forth = trained.case.ask_step(step, values)
