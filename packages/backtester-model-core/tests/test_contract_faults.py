@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import random
-import signal
 import sys
-from collections.abc import Callable
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -218,6 +223,10 @@ def squeezed(self, model, features):
     return answer if len(features) > 1 else answer.squeeze()
 
 
+def read_as_laid_out(self, model, features):
+    return Whole.predict(self, model, features.ravel(order="K").reshape(features.shape))
+
+
 def overflowing(self, model, features):
     answer = Whole.predict(self, model, features)
     return np.where(np.abs(features).max() > 1e6, np.inf, answer)
@@ -403,7 +412,7 @@ class Fault(NamedTuple):
     check: str
     members: dict[str, Any]
     base: type = Whole
-    attributes: dict[str, Any] = {}
+    attributes: Mapping[str, Any] = MappingProxyType({})
 
 
 FAULTS = [
@@ -429,10 +438,7 @@ FAULTS = [
         "test_single_precision_features_are_taken",
         with_expected(lambda expected, rows: expected + (rows.dtypes.iloc[0] == np.float32)),
     ),
-    Fault(
-        "test_any_memory_layout_is_taken",
-        with_expected(lambda expected, rows: expected + (not rows.to_numpy().flags.c_contiguous)),
-    ),
+    Fault("test_any_memory_layout_is_taken", {"predict": read_as_laid_out}),
     Fault(
         "test_column_order_does_not_matter",
         with_expected(lambda expected, rows: expected + list(rows.columns).index("f0")),
@@ -580,3 +586,196 @@ def test_this_fault_is_found_by_this_check(own_plugins, fault):
     found = outcome_of(contract, fault.check)
 
     assert found.outcome == "failed"
+
+
+# -- faults that only another process shows -----------------------------------------------------------------------
+
+PARENT = os.getpid()
+KEPT = []
+
+
+class Wild(Whole):
+    """Behaves where it is looked at, and in another process does everything that it must not."""
+
+    @property
+    def is_elsewhere(self):
+        return os.getpid() != PARENT
+
+    def train_model(self, model, features, target, **options):
+        if self.is_elsewhere:
+            logging.basicConfig()
+            for _ in range(20):
+                try:
+                    time.sleep(0.01)
+                except KeyboardInterrupt:
+                    continue
+        return super().train_model(model, features, target, **options)
+
+    def predict(self, model, features):
+        self.rows = features
+        if threading.active_count() > 3:
+            time.sleep(0.01)
+        if self.is_elsewhere:
+            KEPT.append(features)
+        answer = super().predict(model, self.rows)
+        return answer + 1e-3 if self.is_elsewhere and answer.ndim == 1 else answer
+
+
+class WildContract(AdapterContract):
+    framework = "wild"
+
+
+ELSEWHERE = {
+    "test_same_seed_gives_the_same_model_in_another_process": "equals",
+    "test_work_leaves_the_process_as_it_was": "a handler of the root logger",
+    "test_model_answers_the_same_in_a_worker": "equals",
+    "test_several_threads_may_ask_one_model": "close",
+    "test_memory_does_not_grow": "bytes after 1,000 forecasts",
+    "test_interrupt_leaves_the_model_usable": "as if nobody had pressed Ctrl-C",
+    "test_saved_model_answers_the_same_in_a_fresh_process": "ArtifactError",
+}
+
+
+@pytest.mark.parametrize("check", ELSEWHERE)
+def test_what_goes_wrong_in_another_process_is_found(own_plugins, check):
+    own_plugins.register_adapter("wild", Wild)
+
+    found = outcome_of(WildContract, check)
+
+    assert found.outcome == "failed"
+    assert ELSEWHERE[check] in found.message
+
+
+# -- faults of packages -------------------------------------------------------------------------------------------
+
+ADAPTER = """
+    import os
+    from backtester_model_core.testing import EchoAdapter
+
+    class Adapter(EchoAdapter):
+        config_class = type("Config", (EchoAdapter.config_class.__base__,), {})
+"""
+NOISY = f"""
+    import logging, os, random, threading, warnings
+
+    if os.getpid() != {os.getpid()}:
+        random.seed(1)
+        logging.getLogger().setLevel(logging.DEBUG)
+        warnings.simplefilter("ignore")
+        os.environ["OMP_NUM_THREADS"] = "64"
+        threading.Thread(target=threading.Event().wait, daemon=True, name="idle").start()
+        print("welcome")
+"""
+EXTENSION = """
+    import eager_adapter
+    from backtester_model_core import hookimpl
+
+    class Extension:
+        @hookimpl(wrapper=True)
+        def backtester_train(self, model, dataset, validation):
+            return (yield)
+"""
+GOOD = """
+    Summary: An echo.
+    License-Expression: MIT
+    Requires-Python: >=3.11
+    Requires-Dist: backtester-model-core<0.2,>=0.1
+"""
+
+
+def install(folder: Path, name: str, *, source: str = "", metadata: str = "", extension: str = "") -> None:
+    """Write a distribution as an installer would: an adapter's module, its metadata, its entry points."""
+    (folder / f"{name}_adapter.py").write_text(textwrap.dedent(source) + textwrap.dedent(ADAPTER))
+    points = f"[backtester_model.adapters]\n{name} = {name}_adapter:Adapter\n"
+    if extension:
+        (folder / f"{name}_extension.py").write_text(textwrap.dedent(extension))
+        points += f"[backtester_model.extensions]\n{name} = {name}_extension:Extension\n"
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    head = f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0"
+    (info / "METADATA").write_text(head + textwrap.dedent(metadata))
+    (info / "entry_points.txt").write_text(points)
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory) -> Iterator[Plugins]:
+    """Plugins that see three installed distributions: a good one, a noisy one, and one that lists eagerly."""
+    folder = tmp_path_factory.mktemp("site")
+    install(folder, "quiet", metadata=GOOD)
+    install(folder, "noisy", source=NOISY, metadata="\nRequires-Dist: backtester-model-core==0.1.0\n")
+    install(folder, "eager", extension=EXTENSION, metadata=GOOD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        with use_plugins(Plugins(environ={})) as found:
+            yield found
+
+
+class QuietContract(AdapterContract):
+    framework, learns = "quiet", False
+
+
+class NoisyContract(AdapterContract):
+    framework, learns = "noisy", False
+
+
+class EagerContract(AdapterContract):
+    framework, learns = "eager", False
+
+
+PACKAGING = {
+    "test_listing_imports_nothing": EagerContract,
+    "test_import_leaves_global_randomness_alone": NoisyContract,
+    "test_import_leaves_logging_alone": NoisyContract,
+    "test_import_leaves_warnings_alone": NoisyContract,
+    "test_import_leaves_the_environment_alone": NoisyContract,
+    "test_import_starts_no_thread": NoisyContract,
+    "test_import_prints_nothing": NoisyContract,
+    "test_package_states_its_licence": NoisyContract,
+    "test_package_describes_itself": NoisyContract,
+    "test_package_needs_a_range_of_the_core": NoisyContract,
+}
+
+
+@pytest.mark.parametrize("check", PACKAGING)
+def test_a_package_that_misbehaves_is_found(packages, check):
+    with use_plugins(packages):
+        good, bad = outcome_of(QuietContract, check), outcome_of(PACKAGING[check], check)
+
+    assert (good.outcome, bad.outcome) == ("passed", "failed")
+
+
+# -- faults of plugins that replace parts of the core -------------------------------------------------------------
+
+
+def trusting(folder, **options):
+    """Stand for a plugin that loads what is there, whatever became of it."""
+    return pickle.loads((Path(folder) / "model.pkl").read_bytes())
+
+
+def save_in_place(self, folder):
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / "versions").mkdir()
+    (Path(folder) / "versions" / "0001").mkdir()
+    (Path(folder) / "versions" / "0001" / "weights").write_bytes(b"0123456789")
+    (Path(folder) / "model.pkl").write_bytes(pickle.dumps(self))
+
+
+@pytest.mark.parametrize(
+    "check", ["test_damaged_model_is_refused", "test_killed_saves_leave_every_version_whole"]
+)
+def test_saving_that_a_plugin_replaced_is_found(monkeypatch, check):
+    monkeypatch.setattr(BaseModel, "save", save_in_place)
+    monkeypatch.setattr(BaseModel, "load", trusting)
+    contract = type("Replaced", (AdapterContract,), {"framework": "whole"})
+
+    assert outcome_of(contract, check).outcome == "failed"
+
+
+# -- no check that cannot fail ------------------------------------------------------------------------------------
+
+
+def test_every_check_has_an_adapter_that_it_turns_down():
+    shown = {fault.check for fault in FAULTS} | {*ELSEWHERE, *PACKAGING}
+    shown |= {"test_damaged_model_is_refused", "test_killed_saves_leave_every_version_whole"}
+
+    assert set(AdapterContract.checks()) - shown == {"test_the_whole_contract_ran"}
