@@ -741,7 +741,7 @@ def test_a_package_that_misbehaves_is_found(packages, check):
     with use_plugins(packages):
         good, bad = outcome_of(QuietContract, check), outcome_of(PACKAGING[check], check)
 
-    assert (good.outcome, bad.outcome) == ("passed", "failed")
+    assert (good.outcome, bad.outcome) == ("passed", "failed"), good.message
 
 
 # -- faults of plugins that replace parts of the core -------------------------------------------------------------

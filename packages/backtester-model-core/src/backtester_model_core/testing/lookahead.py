@@ -87,7 +87,8 @@ def find_walk_forward_leaks(
         config: What to run.
         bars: Checked bars.
         run: The walk-forward to check; another one may be given to see a planted leak found.
-        tolerance: Relative difference that is none, for models whose last digits depend on the size of a batch.
+        tolerance: Relative difference that is none: a served block that ends earlier is a smaller batch, and on
+            some processors a matrix product of fewer rows differs in its last digits.
     """
     whole = run(config, bars)
     sessions, stamps = sessions_of(bars), whole.config.data_config
