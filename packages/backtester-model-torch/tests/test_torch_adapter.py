@@ -17,7 +17,13 @@ from backtester_model_core import ModelConfig, walk_forward
 from backtester_model_core.config import parse_config
 from backtester_model_core.exceptions import ConfigError, ModelError, TrainingError
 from backtester_model_core.factory import create_model
-from backtester_model_core.testing import AdapterContract, random_bars, random_panel, synthetic_rows
+from backtester_model_core.testing import (
+    AdapterContract,
+    ModelContract,
+    random_bars,
+    random_panel,
+    synthetic_rows,
+)
 from backtester_model_torch import PyTorchModelConfig, register_module
 from backtester_model_torch.adapter import PyTorchAdapter
 from backtester_model_torch.devices import devices_here, seeded
@@ -43,14 +49,16 @@ class TestDenseContract(AdapterContract):
     """Layers that take rows."""
 
     framework = "pytorch"
+    random = True
     classification = DENSE
     regression = DENSE
 
 
-class TestSequenceContract(AdapterContract):
+class TestSequenceContract(ModelContract):
     """Layers that take windows."""
 
     framework = "pytorch"
+    random = True
     classification = SEQUENCE
     regression = SEQUENCE
 

@@ -32,7 +32,7 @@ from backtester_model_core.testing.checks.trading import (
     follow_weights,
 )
 from backtester_model_core.testing.checks.universe import find_survivorship
-from backtester_model_core.testing.contract.adapters import AdapterContract, check_adapter
+from backtester_model_core.testing.contract.adapters import AdapterContract, ModelContract, check_adapter
 from backtester_model_core.testing.contract.contract import Contract, check_contract
 from backtester_model_core.testing.contract.extensions import ExtensionContract, check_extension
 from backtester_model_core.testing.contract.features import FeatureContract, check_features
@@ -61,6 +61,7 @@ __all__ = [
     "FeatureContract",
     "LabelContract",
     "Leak",
+    "ModelContract",
     "check_adapter",
     "check_contract",
     "check_data_source",

@@ -160,7 +160,7 @@ class LabelContract(Contract):
 
     @check
     def test_delisted_symbols_are_labelled(self) -> None:
-        """Look at the last rows of a symbol that ends: NaN there deletes the disasters, or ``pays_delisted`` says so."""
+        """Look at the last rows of a symbol that ends: NaN deletes the disasters, or ``pays_delisted`` says so."""
         if not self.pays_delisted:
             not_applicable("pays_delisted = False: what became of the delisted is not said")
         dataset = self.dataset(PANEL)
