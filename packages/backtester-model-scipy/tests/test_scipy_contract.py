@@ -21,6 +21,9 @@ class TestDensityAndTheilSen(ModelContract):
     framework = "scipy"
     classification: ClassVar = {"model": "kernel_density"}
     regression: ClassVar = {"model": "theil_sen"}
+    expected_failures: ClassVar = {
+        "test_importance_finds_what_matters": "Theil and Sen fit a line to one feature; the other weighs nothing"
+    }
 
 
 class TestRanksAndQuantile(ModelContract):
@@ -39,6 +42,10 @@ class TestObjectives(ModelContract):
     framework = "scipy"
     classification: ClassVar = {"model": "objective", "parameters": {"objective": "brier", "alpha": 0.1}}
     regression: ClassVar = {"model": "objective"}
+    expected_failures: ClassVar = {
+        "test_three_classes_have_their_columns_in_order": "an objective tells two classes apart, and says so of a label"
+        " with three before anything is trained"
+    }
 
 
 class TestGarch(ModelContract):

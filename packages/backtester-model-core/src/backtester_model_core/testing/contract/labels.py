@@ -156,7 +156,7 @@ class LabelContract(Contract):
             dataset.known_at, dataset.usable_from, validation=config.validation, train_test_split=0.6
         )
 
-        assert find_window_leaks(windows, dataset.known_at, dataset.usable_from) == []
+        assert find_window_leaks(windows, dataset.known_at, dataset.label_end) == []
 
     @check
     def test_delisted_symbols_are_labelled(self) -> None:
