@@ -29,7 +29,7 @@ from backtester_model_core.exceptions import ArtifactError, ModelError, Training
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import Plugins, use_plugins
-from backtester_model_core.testing import AdapterContract, check_contract, synthetic_rows
+from backtester_model_core.testing import AdapterContract, ModelContract, check_contract, synthetic_rows
 
 try:  # where joblib finds it, which depends on joblib's version
     import cloudpickle
@@ -120,13 +120,9 @@ class TestWindowAdapter(AdapterContract):
     framework = "window"
 
 
-class TestEchoAdapter(AdapterContract):
+class TestEchoAdapter(ModelContract):
     framework = "echo"
     learns = False
-
-
-class TestLeastSquaresAdapter(AdapterContract):
-    framework = "least_squares"
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,13 +18,7 @@ from backtester_model_core import ModelConfig, walk_forward
 from backtester_model_core.config import parse_config
 from backtester_model_core.exceptions import ConfigError, ModelError, TrainingError
 from backtester_model_core.factory import create_model
-from backtester_model_core.testing import (
-    AdapterContract,
-    ModelContract,
-    random_bars,
-    random_panel,
-    synthetic_rows,
-)
+from backtester_model_core.testing import AdapterContract, random_bars, random_panel, synthetic_rows
 from backtester_model_torch import PyTorchModelConfig, register_module
 from backtester_model_torch.adapter import PyTorchAdapter
 from backtester_model_torch.devices import devices_here, seeded
@@ -45,22 +40,19 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this mach
 needs_mps = pytest.mark.skipif(not torch.backends.mps.is_available(), reason="this machine has no MPS device")
 
 
-class TestDenseContract(AdapterContract):
-    """Layers that take rows."""
+class TestRowsAndWindows(AdapterContract):
+    """Layers that take rows, and layers that take windows."""
 
     framework = "pytorch"
     random = True
-    classification = DENSE
-    regression = DENSE
-
-
-class TestSequenceContract(ModelContract):
-    """Layers that take windows."""
-
-    framework = "pytorch"
-    random = True
-    classification = SEQUENCE
-    regression = SEQUENCE
+    classification: ClassVar = {
+        **DENSE,
+        "training_config": {"epochs": 10, "batch_size": 50, "learning_rate": 0.03},
+    }
+    regression: ClassVar = {
+        **SEQUENCE,
+        "training_config": {"epochs": 10, "batch_size": 50, "learning_rate": 0.05},
+    }
 
 
 # -- what the tests share -------------------------------------------------------------------------------------------

@@ -78,6 +78,7 @@ def work_elsewhere(contract: AdapterChecks) -> Elsewhere:
         AssertionError: When that process died, or did not end in time.
     """
     from joblib.externals.loky import ProcessPoolExecutor, process_executor
+    from joblib.externals.loky.backend.reduction import dumps
 
     models = [(trained.case.config, trained.model, trained.served) for trained in contract.trained()]
     executor = ProcessPoolExecutor(max_workers=1)
@@ -92,7 +93,7 @@ def work_elsewhere(contract: AdapterChecks) -> Elsewhere:
                 contract.time_limit_seconds
             )
             jobs = [
-                (config, pickle.dumps(model), folder, served)
+                (config, bytes(dumps(model)), folder, served)
                 for (config, model, served), folder in zip(models, folders, strict=True)
             ]
             done = executor.submit(_work, plugins().registered_in_code(), jobs)
