@@ -34,7 +34,7 @@ from backtester_model_core.testing.checks.trading import (
 from backtester_model_core.testing.checks.universe import find_survivorship
 from backtester_model_core.testing.contract.adapters import AdapterContract, ModelContract, check_adapter
 from backtester_model_core.testing.contract.contract import Contract, check_contract
-from backtester_model_core.testing.contract.extensions import ExtensionContract, check_extension
+from backtester_model_core.testing.contract.extensions import ExtensionContract, check_extension_contract
 from backtester_model_core.testing.contract.features import FeatureContract, check_features
 from backtester_model_core.testing.contract.labels import LabelContract, check_labels
 from backtester_model_core.testing.contract.outcomes import CheckResult, ContractReport
@@ -47,6 +47,16 @@ from backtester_model_core.testing.lookahead import (
     find_walk_forward_leaks,
 )
 from backtester_model_core.testing.samples import random_bars, random_panel, synthetic_rows
+from backtester_model_core.testing.verdict import (
+    LookAheadVerdict,
+    Outcome,
+    check_config,
+    check_expressions,
+    check_extension,
+    check_framework,
+    check_function,
+    forgetting,
+)
 
 __all__ = [
     "CHECKS",
@@ -61,12 +71,19 @@ __all__ = [
     "FeatureContract",
     "LabelContract",
     "Leak",
+    "LookAheadVerdict",
     "ModelContract",
+    "Outcome",
     "check_adapter",
+    "check_config",
     "check_contract",
     "check_data_source",
+    "check_expressions",
     "check_extension",
+    "check_extension_contract",
     "check_features",
+    "check_framework",
+    "check_function",
     "check_labels",
     "coin_toss_score",
     "feature_values",
@@ -92,6 +109,7 @@ __all__ = [
     "find_window_leaks",
     "fit_model",
     "follow_weights",
+    "forgetting",
     "label_values",
     "memory_of",
     "random_bars",
