@@ -39,10 +39,11 @@ ALLOWANCE = 0.05
 
 @dataclass(frozen=True)
 class Entrant:
-    """A policy, and what else of ``retraining`` goes with it."""
+    """A policy, what else of ``retraining`` goes with it, and what reads the errors."""
 
     policy: PolicyRule
     further: Mapping[str, Any] = field(default_factory=dict)
+    detector: str = "adwin"
 
 
 DRIFT_OR_SKILL: PolicyRule = {"any": ["drift", "skill"]}  # type: ignore[assignment]  # as a file has it
@@ -51,6 +52,7 @@ ENTRANTS: Mapping[str, Entrant] = {
     "never": Entrant("never"),
     "schedule": Entrant("schedule"),
     "drift": Entrant("drift"),
+    "drift, by page_hinkley": Entrant("drift", detector="page_hinkley"),
     "skill": Entrant("skill"),
     "drift or skill": Entrant(DRIFT_OR_SKILL),
     "... challenged": Entrant(DRIFT_OR_SKILL, {"challenge": "unless_worse", "rollback_sessions": 60}),
@@ -131,6 +133,7 @@ def configuration(entrant: Entrant) -> ModelConfig:
         "features": {"sets": [], "expressions": {"feature": "feature"}},
         "validation": {"scheme": "rolling", "train_size": N_TRAIN, "test_size": EVERY},
         "gate": {"mode": "off"},
+        "monitoring": {"detector": entrant.detector},
         "retraining": {"policy": entrant.policy, "cooldown": 60, **entrant.further},
     }
     return ModelConfig.model_validate(fields)

@@ -101,18 +101,30 @@ def test_page_hinkley_by_hand():
     detector = PageHinkley(allowance=0.0, threshold=5.0)
     stream = [0.0, 1.0] * 30 + [1.0] * 20
 
-    mean, squares, total, least, expected = 0.0, 0.0, 0.0, 0.0, None
+    mean, squares, total, least, expected = 0.0, 0.0, 0.0, 0.0, []
     for n, value in enumerate(stream, start=1):
         squares += (value - mean) ** 2 * (n - 1) / n
         mean += (value - mean) / n
         if n >= 30:
             total += (value - mean) / sqrt(squares / n)
             least = min(least, total)
-            if expected is None and total - least > 5.0:
-                expected = n - 1
+            if total - least > 5.0:
+                expected.append(n - 1)
+                total = least = 0.0
 
-    assert alarms(detector, stream) == [expected]
-    assert 60 < expected < 70
+    assert alarms(detector, stream) == expected
+    assert 60 < expected[0] < 70
+
+
+def test_page_hinkley_tells_again_of_errors_that_stay_up_and_no_more_once_they_are_back():
+    detector = PageHinkley()
+
+    while_up = alarms(detector, errors(0.3, 0.6, seed=5))
+    back = alarms(detector, errors(0.3, seed=6))
+
+    assert len(while_up) >= 3
+    assert while_up[0] > 1000
+    assert back == []
 
 
 def test_ddm_by_hand():

@@ -1,7 +1,7 @@
 """Has the error risen? Detectors that read a stream of errors one value at a time, in constant memory or nearly so.
 
-Each is told one value between 0 and 1 at a time and answers whether the values have risen for good. A detector that
-has answered yes begins anew on what comes after the rise.
+Each is told one value between 0 and 1 at a time and answers whether the values have risen for good. What a detector
+that has answered yes goes on from, it says itself.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Adwin:
 
         ε = √(2/m · σ² · ln(2/δ')) + 2/(3m) · ln(2/δ'),   1/m = 1/n₀ + 1/n₁,   δ' = δ / ln n
 
-    A fall cuts the window too, but is not reported.
+    A fall cuts the window too, but is not reported. What is left of the window is what came after the rise.
 
     Attributes:
         confidence: δ, a bound on the chance of a false cut at one look.
@@ -141,6 +141,9 @@ class PageHinkley:
     With mean x̄ₜ and deviation sₜ of the values so far, ``Mₜ = Σ (xₜ - x̄ₜ)/sₜ - δ``; the values have risen when Mₜ
     is more than λ above its least value. Both are in deviations, so that one pair serves errors of any size.
 
+    After a rise the sum begins anew, and the mean goes on: where errors stay up, since the model was trained again too
+    soon to know better, the rise is told again, until they are what values mostly were.
+
     Attributes:
         allowance: δ, the rise that is let pass.
         threshold: λ.
@@ -166,7 +169,7 @@ class PageHinkley:
         self._least = min(self._least, self._sum)
         if self._sum - self._least <= self.threshold:
             return False
-        self._begin()
+        self._sum = self._least = 0.0
         return True
 
     def snapshot(self) -> State:
@@ -184,7 +187,8 @@ class Ddm:
     """The drift detection method of Gama, Medas, Castillo & Rodrigues (2004, section 3).
 
     With error rate p after n values and ``s = √(p(1 - p)/n)``, the values have risen when ``p + s`` is at least
-    ``p_min + 3 s_min``, those of the n at which p + s was least. Made for errors of 0 or 1.
+    ``p_min + 3 s_min``, those of the n at which p + s was least. Made for errors of 0 or 1. After a rise it begins
+    anew.
     """
 
     DEVIATIONS = 3.0
