@@ -139,7 +139,7 @@ class _Grove:
 
     A node that sends a row to the right rules out the leaves to its left. Whatever the order in which nodes are asked,
     the leaf that a row falls into is then the leftmost of its tree that is not ruled out (Lucchese, Nardini, Orlando,
-    Perego, Tonellotto & Venturini 2015, theorem 1). So all nodes of a column are answered by one search.
+    Perego, Tonellotto & Venturini 2015). So all nodes of a column are answered by one search.
 
     Attributes:
         columns: Each column that is looked at, its thresholds in order, and of as many as a value exceeds the leaves
@@ -183,6 +183,7 @@ def plain_walk(trees: Trees) -> Callable[[Sequence[float]], list[float]]:
 
 
 def _node_by_node(trees: Trees) -> Callable[[Sequence[float]], list[float]]:
+    """Walk from each root to a leaf."""
     features, thresholds = trees.features.tolist(), trees.thresholds.tolist()
     children, values = trees.children.tolist(), trees.values.tolist()
     starts = list(zip(trees.roots.tolist(), trees.columns.tolist(), strict=True))
