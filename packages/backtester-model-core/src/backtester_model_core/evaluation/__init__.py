@@ -27,6 +27,7 @@ from backtester_model_core.evaluation.reliability import (
     reliability_curve,
 )
 from backtester_model_core.evaluation.returns import ReturnPath, after_cost_return, return_metrics
+from backtester_model_core.evaluation.session_tables import SessionTables
 from backtester_model_core.evaluation.sharpe import (
     deflated_sharpe_ratio,
     expected_maximum_sharpe,
@@ -48,6 +49,7 @@ __all__ = [
     "Fills",
     "Overfitting",
     "ReturnPath",
+    "SessionTables",
     "SkillEvidence",
     "SkillOutcome",
     "SkillSeries",

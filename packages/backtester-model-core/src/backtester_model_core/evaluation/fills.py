@@ -85,7 +85,7 @@ class Fills:
         if costs.rebalance == "every_bar":
             return can
         trades, filled = np.zeros_like(can), np.zeros(can.shape[1])
-        any_gone = self.delisted.any(axis=1)
+        any_gone: BoolArray = np.asarray(self.delisted.any(axis=1))
         for s in range(1, len(can)):
             if any_gone[s]:
                 filled = np.where(self.delisted[s], 0.0, filled)

@@ -26,7 +26,7 @@ from backtester_model_core.evaluation.sharpe import (
     deflated_sharpe_ratio,
     probabilistic_sharpe_ratio,
 )
-from backtester_model_core.typing import FloatArray
+from backtester_model_core.typing import BoolArray, FloatArray
 
 NAN = float("nan")
 
@@ -158,7 +158,8 @@ def _follow(fills: Fills, *, costs: CostsConfig, delisting_return: float) -> Ret
     gross, cost, turnover = np.zeros(n_bars), np.zeros(n_bars), np.zeros(n_bars)
     weight_path = np.zeros((n_bars, n_symbols))
     growths: FloatArray = 1 + earned
-    any_gone, any_trade = delisted.any(axis=1), trades.any(axis=1)
+    any_gone: BoolArray = np.asarray(delisted.any(axis=1))
+    any_trade: BoolArray = np.asarray(trades.any(axis=1))
     weight, growth = np.zeros(n_symbols), 1.0
     for t in range(n_bars):
         drifted = weight * growths[t - 1] / growth
