@@ -83,8 +83,8 @@ class TargetWeights(Strategy):  # type: ignore[misc]  # backtesting.py is untype
         """Prepare nothing: the weights were decided elsewhere."""
 
     def next(self) -> None:
-        """Order for the bar after this one; the flat bar comes first, so its number is the length of the data less one."""
-        coming = len(self.data) - 1
+        """Order for the bar after this one."""
+        coming = len(self.data) - 1  # the flat bar, which comes first, has no number
         weight, price = self.order_weight[coming], self.order_price[coming]
         if np.isnan(weight):
             return
@@ -113,5 +113,7 @@ def _title_case(orders: Orders) -> pd.DataFrame:
     named = bars[["open", "high", "low", "close", "volume"]].set_axis(
         ["Open", "High", "Low", "Close", "Volume"], axis=1
     )
-    flat = named.iloc[[0]].assign(**dict.fromkeys(("High", "Low", "Close"), named["Open"].iloc[0]), Volume=0.0)
+    flat = named.iloc[[0]].assign(
+        **dict.fromkeys(("High", "Low", "Close"), named["Open"].iloc[0]), Volume=0.0
+    )
     return pd.concat([flat.set_axis(named.index[:1] - orders.spacing), named])

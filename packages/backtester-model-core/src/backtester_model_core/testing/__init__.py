@@ -40,7 +40,7 @@ from backtester_model_core.testing.lookahead import (
     find_truncation_leaks,
     find_walk_forward_leaks,
 )
-from backtester_model_core.testing.samples import random_bars, random_panel, synthetic_rows
+from backtester_model_core.testing.samples import random_bars, random_panel, random_signals, synthetic_rows
 
 __all__ = [
     "CHECKS",
@@ -76,6 +76,7 @@ __all__ = [
     "memory_of",
     "random_bars",
     "random_panel",
+    "random_signals",
     "random_walk_score",
     "recording_fits",
     "synthetic_rows",
