@@ -24,6 +24,12 @@ PACKAGES = {
     "torch": "packages/backtester-model-torch",
     "cli": "packages/backtester-model-cli",
 }
+BRIDGES = {
+    "bt": "packages/backtester-model-bt",
+    "vectorbt": "packages/backtester-model-vectorbt",
+    "backtesting": "packages/backtester-model-backtesting",
+}
+FOLDERS = [*PACKAGES.values(), *BRIDGES.values()]
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
 DEEP = {"tf": f"{PACKAGES['tf']}[cpu]", "torch": PACKAGES["torch"]}  # what takes long to install
 COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["cli"]]
@@ -79,10 +85,11 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("part", [nox.param(name, id=name) for name in (*PACKAGES, "workflows")])
+@nox.parametrize("part", [nox.param(name, id=name) for name in (*PACKAGES, *BRIDGES, "workflows")])
 def tests(session: nox.Session, part: str) -> None:
-    """Test each package in an environment of its own (the core with no adapter), then all together."""
-    folders = ["tests"] if part == "workflows" else [f"{PACKAGES[part]}/src", f"{PACKAGES[part]}/tests"]
+    """Test each package in an environment of its own (the core with no adapter), then all but the bridges together."""
+    folder = (PACKAGES | BRIDGES).get(part)
+    folders = [f"{folder}/src", f"{folder}/tests"] if folder else ["tests"]
     if part == "core":
         install_packages(session, CORE_TESTS, tools=CORE_TOOLS)
     elif part == "sklearn":
@@ -94,6 +101,10 @@ def tests(session: nox.Session, part: str) -> None:
         install_packages(session, CORE_TESTS, PACKAGES["scipy"], tools=["pytest-cov", "arch", "statsmodels"])
     elif part in DEEP:
         install_packages(session, CORE_TESTS, DEEP[part], tools=["pytest-cov"])
+    elif part in BRIDGES:
+        # Engines drag much along, and need not get on: each has an environment, and its page runs here.
+        install_packages(session, CORE_TESTS, PACKAGES["scipy"], BRIDGES[part], tools=["pytest-cov"])
+        folders.append(f"tests/test_docs.py::test_the_python_blocks_of_a_page_run[{BRIDGES[part]}/README.md]")
     elif part == "cli":
         install_packages(session, *COMMAND)
     else:
@@ -140,7 +151,7 @@ def lint(session: nox.Session) -> None:
     install(session, "ruff", "import-linter")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    sources = os.pathsep.join(f"{folder}/src" for folder in PACKAGES.values())
+    sources = os.pathsep.join(f"{folder}/src" for folder in FOLDERS)
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": sources})
 
 
@@ -148,7 +159,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of every package, strictly."""
     install_packages(session, *WORKSPACE, tools=["mypy", "pandas-stubs", "types-PyYAML"])
-    session.run("mypy", "--strict", *(f"{folder}/src" for folder in PACKAGES.values()))
+    session.run("mypy", "--strict", *(f"{folder}/src" for folder in FOLDERS))
 
 
 @nox.session
@@ -157,7 +168,7 @@ def dist(session: nox.Session) -> None:
     install(session, *BUILD_BACKEND, "build")
     with tempfile.TemporaryDirectory(prefix="backtester-model-dist-") as folder:
         archives, from_tree, clean = (Path(folder, name) for name in ("dist", "from-tree", "clean"))
-        for package in PACKAGES.values():
+        for package in FOLDERS:
             # Without --wheel, build makes the sdist, and the wheel from that sdist.
             build = ["python", "-m", "build", "--no-isolation"]
             session.run(*build, "--outdir", str(archives), package)
@@ -166,8 +177,13 @@ def dist(session: nox.Session) -> None:
         session.run("python", "-m", "venv", str(clean))
         python = str(clean / "bin" / "python")
         extras = {"backtester_model_tf": "[cpu]"}  # which TensorFlow is the user's choice
+        together = {
+            Path(package).name.replace("-", "_") for package in PACKAGES.values()
+        }  # no engine among them
         wheels = [
-            f"{wheel}{extras.get(wheel.name.split('-')[0], '')}" for wheel in sorted(archives.glob("*.whl"))
+            f"{wheel}{extras.get(wheel.name.split('-')[0], '')}"
+            for wheel in sorted(archives.glob("*.whl"))
+            if wheel.name.split("-")[0] in together
         ]
         session.run(python, "-m", "pip", "install", "--quiet", *wheels, external=True)
         session.run(python, "-m", "pip", "check", external=True)
@@ -179,13 +195,22 @@ def dist(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, or those that are named first: nox -s bench -- walkforward --help."""
-    paths = sorted(Path("benchmarks").glob("*.py"))
+    paths = sorted(
+        {*Path("benchmarks").glob("*.py")} - {Path("benchmarks/engine_agreement.py")}
+    )  # nox -s engines
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
     named = [name for name in session.posargs if name in scripts]
     arguments = [argument for argument in session.posargs if argument not in scripts]
     install_packages(session, *WORKSPACE, tools=["numba", "TA-Lib"])
     for name in named or scripts:
         session.run("python", scripts[name], *arguments, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Run the same signals through bt, vectorbt and backtesting.py, and print how far each is from the core."""
+    install_packages(session, CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"], *BRIDGES.values())
+    session.run("python", "benchmarks/engine_agreement.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

@@ -65,7 +65,8 @@ def run_backtest(
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Some trades remain open", UserWarning)
-        return backtest.run()
+        statistics: pd.Series[Any] = backtest.run()
+    return statistics
 
 
 class TargetWeights(Strategy):  # type: ignore[misc]  # backtesting.py is untyped
@@ -113,7 +114,6 @@ def _title_case(orders: Orders) -> pd.DataFrame:
     named = bars[["open", "high", "low", "close", "volume"]].set_axis(
         ["Open", "High", "Low", "Close", "Volume"], axis=1
     )
-    flat = named.iloc[[0]].assign(
-        **dict.fromkeys(("High", "Low", "Close"), named["Open"].iloc[0]), Volume=0.0
-    )
-    return pd.concat([flat.set_axis(named.index[:1] - orders.spacing), named])
+    opened, first = pd.DatetimeIndex(named.index)[0], named["Open"].iloc[0]
+    flat = named.iloc[[0]].assign(High=first, Low=first, Close=first, Volume=0.0)
+    return pd.concat([flat.set_axis([opened - orders.spacing], axis=0), named])

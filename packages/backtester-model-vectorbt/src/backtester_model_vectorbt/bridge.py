@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import pandas as pd
 import vectorbt as vbt
-from vectorbt.portfolio.enums import OrderStatusInfo
+from vectorbt.portfolio.enums import OrderStatus
 
 from backtester_model_core.config import CostsConfig
 from backtester_model_core.engines import Orders, SignalSource, orders_of
@@ -66,14 +67,14 @@ def run_backtest(
 def _tell_partial_fills(portfolio: vbt.Portfolio, orders: Orders) -> None:
     """Warn of orders that the cash did not reach for, beyond what their own costs took."""
     log = portfolio.logs.values
-    partial = log[log["res_status_info"] == OrderStatusInfo.PartialFill]
-    wanted = partial["req_size"] * partial["value"] / partial["val_price"] - partial["position"]
-    missed = (abs(wanted) - partial["res_size"]) * partial["val_price"] / partial["value"]
+    asked = log[log["res_status"] != OrderStatus.Ignored]
+    wanted = asked["req_size"] * asked["value"] / asked["val_price"] - asked["position"]
+    missed = (np.abs(wanted) - np.nan_to_num(asked["res_size"])) * asked["val_price"] / asked["value"]
     short = missed > 4 * orders.costs.one_way + 1e-9
     if short.any():
         logger.warning(
             "vectorbt lends no cash: %d of %d orders were filled in part, the worst short by %.2g of the equity.",
             short.sum(),
-            len(portfolio.orders.values),
+            len(asked),
             missed.max(),
         )
