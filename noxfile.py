@@ -102,8 +102,10 @@ def tests(session: nox.Session, part: str) -> None:
     elif part in DEEP:
         install_packages(session, CORE_TESTS, DEEP[part], tools=["pytest-cov"])
     elif part in BRIDGES:
-        # Engines drag much along, and need not get on: each has an environment, and its page runs here.
-        install_packages(session, CORE_TESTS, PACKAGES["scipy"], BRIDGES[part], tools=["pytest-cov"])
+        # Engines drag much along that nothing imports, and need not get on: each has an environment for itself.
+        session.env["PIP_COMPILE"] = "0"
+        core = f"{PACKAGES['core']}[testing]"
+        install_packages(session, core, PACKAGES["scipy"], BRIDGES[part], tools=["pytest-cov"])
         folders.append(f"tests/test_docs.py::test_the_python_blocks_of_a_page_run[{BRIDGES[part]}/README.md]")
     elif part == "cli":
         install_packages(session, *COMMAND)
