@@ -104,7 +104,7 @@ def tests(session: nox.Session, part: str) -> None:
     elif part in BRIDGES:
         # Engines drag much along that nothing imports, and need not get on: each has an environment for itself.
         # numba would compile vectorbt for longer than all tests take; nox -s engines runs it compiled.
-        session.env |= {"PIP_COMPILE": "0", "NUMBA_DISABLE_JIT": "1"}
+        session.env.update(PIP_COMPILE="0", NUMBA_DISABLE_JIT="1")
         core = f"{PACKAGES['core']}[testing]"
         install_packages(session, core, PACKAGES["scipy"], BRIDGES[part], tools=["pytest-cov"])
         folders.append(f"tests/test_docs.py::test_the_python_blocks_of_a_page_run[{BRIDGES[part]}/README.md]")
