@@ -180,9 +180,8 @@ def dist(session: nox.Session) -> None:
         session.run("python", "-m", "venv", str(clean))
         python = str(clean / "bin" / "python")
         extras = {"backtester_model_tf": "[cpu]"}  # which TensorFlow is the user's choice
-        together = {
-            Path(package).name.replace("-", "_") for package in PACKAGES.values()
-        }  # no engine among them
+        # The bridges stay out: engines need not get on with each other.
+        together = {Path(package).name.replace("-", "_") for package in PACKAGES.values()}
         wheels = [
             f"{wheel}{extras.get(wheel.name.split('-')[0], '')}"
             for wheel in sorted(archives.glob("*.whl"))
@@ -198,10 +197,9 @@ def dist(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, or those that are named first: nox -s bench -- walkforward --help."""
-    paths = sorted(
-        {*Path("benchmarks").glob("*.py")} - {Path("benchmarks/engine_agreement.py")}
-    )  # nox -s engines
+    paths = sorted(Path("benchmarks").glob("*.py"))
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
+    del scripts["engine_agreement"]  # nox -s engines has the engines
     named = [name for name in session.posargs if name in scripts]
     arguments = [argument for argument in session.posargs if argument not in scripts]
     install_packages(session, *WORKSPACE, tools=["numba", "TA-Lib"])
