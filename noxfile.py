@@ -251,7 +251,8 @@ def bench(session: nox.Session) -> None:
 def engines(session: nox.Session) -> None:
     """Run the same signals through bt, vectorbt and backtesting.py, and print how far each is from the core."""
     install_packages(session, CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"], *BRIDGES.values())
-    session.run("python", "benchmarks/engine_agreement.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    quiet = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    session.run("python", "benchmarks/engine_agreement.py", *session.posargs, env=quiet)
 
 
 @nox.session
