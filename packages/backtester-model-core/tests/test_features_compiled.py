@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtester_model_core.bars import Panel
-from backtester_model_core.compiled import cache
+from backtester_model_core.compiled import cache, native
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ExpressionError, MissingExtraError
 from backtester_model_core.features import (
@@ -37,7 +39,8 @@ from backtester_model_core.features import (
     parse_expression,
 )
 from backtester_model_core.features import batch as batch_module
-from backtester_model_core.features.kernel_source import kernel_source
+from backtester_model_core.features.kernel_source import step_source
+from backtester_model_core.features.pieces import Program
 from backtester_model_core.features.primitives import INF, sqrt
 from backtester_model_core.steps import prepare_dataset
 from backtester_model_core.testing import random_bars, random_panel
@@ -52,11 +55,21 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Compile into a fresh directory, so that no test meets what another session left."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cache.CACHE_DIRECTORY, str(tmp_path_factory.mktemp("kernels")))
-        cache.cache_directory.cache_clear()
-        kernels.load_loop.cache_clear()
-        cache.load_kernel.cache_clear()
+        forget_loaded_code()
         yield cache.cache_directory()
-    cache.cache_directory.cache_clear()
+    forget_loaded_code()
+
+
+def forget_loaded_code() -> None:
+    """Have compiled code looked for again, and the directory where it is kept."""
+    for cached in (
+        cache.cache_directory,
+        kernels.load_loop,
+        kernels.load_loops,
+        native.load_native,
+        native._machine,
+    ):
+        cached.cache_clear()
 
 
 def rough_values(seed: int, n: int) -> np.ndarray:
@@ -164,18 +177,59 @@ def test_symbols_computed_in_shares_are_those_computed_together(
     assert evaluate(feature_set("basic"), panel, engine=engine).tobytes() == together.tobytes()
 
 
-def test_no_symbols_have_no_rows() -> None:
+def test_a_window_that_several_answer_from_takes_each_value_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    added: list[int] = []
+    add = Program.add
+    monkeypatch.setattr(
+        Program,
+        "add",
+        lambda program, name, loop, given: (added.append(loop), add(program, name, loop, given)),
+    )
+    texts = ["rolling_mean(close, 5)", "rolling_std(close, 5)", "zscore(close, 5)", "zscore(open, 5)"]
+
+    assert_compiled_bits_are_the_plain_ones(
+        {text: parse_expression(text) for text in texts}, rough_panel(12, [90])
+    )
+
+    evaluations = 2  # on one thread, and on two
+    take = kernels.load_loop(OPERATORS["zscore"]).take
+    assert added.count(take) == 2 * evaluations  # of close, and of open
+
+
+@pytest.mark.parametrize("close", [np.ones(20)[::2], np.ones(10, dtype=np.float32)])
+def test_compiled_loops_refuse_numbers_that_do_not_lie_one_after_another(close: np.ndarray) -> None:
+    panel = replace(rough_panel(15, [10]), columns={"close": close})
+
+    with pytest.raises(ExpressionError, match="contiguous numbers of eight bytes"):
+        evaluate({"same": parse_expression("close + 1")}, panel, engine="compiled")
+
+
+def test_what_a_window_took_is_answered_from_beyond_a_step_that_is_run_as_it_is(
+    mark: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "CHUNK_ROWS", 37)
+    texts = ["rolling_mean(close, 5)", "rolling_std(mark(close), 5)", "rolling_std(close, 5) * mark(close)"]
+
+    assert_compiled_bits_are_the_plain_ones(
+        {text: parse_expression(text) for text in texts}, rough_panel(13, [90, 60])
+    )
+
+
+@pytest.mark.parametrize("engine", ["python", "compiled"])
+def test_no_symbols_have_no_rows(engine: Literal["python", "compiled"]) -> None:
     panel = Panel.of(rough_panel(5, [3]).index.to_frame()[[]].assign(close=1.0).iloc[:0])
 
-    assert evaluate({"mean": parse_expression("rolling_mean(close, 3)")}, panel).shape == (0, 1)
+    features = evaluate({"mean": parse_expression("rolling_mean(close, 3)")}, panel, engine=engine)
+
+    assert features.shape == (0, 1)
 
 
 # -- which engine ----------------------------------------------------------------------------------------------------
 
 
 def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels.load_loop.cache_clear()
-    cache.load_kernel.cache_clear()
+    forget_loaded_code()
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
     monkeypatch.setitem(sys.modules, "numba.core.errors", None)
 
 
@@ -285,13 +339,13 @@ def uses_a_list(x: float) -> float:
 
 def test_a_kernels_text_holds_everything_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = Operator(half_or_more)
-    before = kernel_source(operator)
+    before = step_source(operator)
 
     def half(x: float) -> float:
         return x * 0.25
 
     monkeypatch.setitem(globals(), "half", half)
-    after = kernel_source(operator)
+    after = step_source(operator)
 
     assert "x * 0.5" in before
     assert "x * 0.25" in after
@@ -299,7 +353,7 @@ def test_a_kernels_text_holds_everything_it_runs(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_kernel_writes_out_functions_constants_and_modules() -> None:
-    source = kernel_source(Operator(half_or_more))
+    source = step_source(Operator(half_or_more))
 
     assert 'INF = float("inf")' in source
     assert "import math" in source
@@ -319,7 +373,7 @@ def test_a_kernel_writes_out_functions_constants_and_modules() -> None:
 )
 def test_a_step_that_cannot_be_written_out_is_refused_with_the_way_out(step: object, reason: str) -> None:
     with pytest.raises(ExpressionError, match=rf"{reason}.*compiled=False"):
-        kernel_source(Operator(step))  # type: ignore[arg-type]
+        step_source(Operator(step))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -356,14 +410,10 @@ def test_a_step_that_numba_refuses_is_run_as_it_is_when_compiling_was_not_asked_
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Let the cache directory be chosen again, during and after the test."""
-    cache.cache_directory.cache_clear()
-    kernels.load_loop.cache_clear()
-    cache.load_kernel.cache_clear()
+    forget_loaded_code()
     with monkeypatch.context() as patch:
         yield patch
-    cache.cache_directory.cache_clear()
-    kernels.load_loop.cache_clear()
-    cache.load_kernel.cache_clear()
+    forget_loaded_code()
 
 
 def test_the_cache_is_in_the_users_own_directory(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -384,7 +434,11 @@ def open_to_all(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("unusable", [blocked, open_to_all])
+def read_only(tmp_path: Path) -> Path:
+    return Path("/proc/self/task")  # a directory of ours in which nobody may make a file, root neither
+
+
+@pytest.mark.parametrize("unusable", [blocked, open_to_all, read_only])
 def test_an_unusable_cache_gives_way_to_a_temporary_one_with_a_log_line(
     fresh: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, unusable
 ) -> None:
@@ -393,44 +447,132 @@ def test_an_unusable_cache_gives_way_to_a_temporary_one_with_a_log_line(
 
     assert_compiled_bits_are_the_plain_ones(expressions, rough_panel(10, [200]))
 
-    assert tmp_path not in cache.cache_directory().parents
-    assert cache.cache_directory() != tmp_path
+    assert cache.cache_directory().name.startswith("backtester-model-kernels-")
     assert "for this process only" in caplog.text
 
 
-def test_a_damaged_kernel_is_written_again(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
-    fresh.setenv(cache.CACHE_DIRECTORY, str(tmp_path))
-    kernels.load_loop(OPERATORS["exp"])
-    (file,) = tmp_path.glob("exp_*.py")
-    whole = file.read_text()
-    file.write_text("half a te")
-
-    kernels.load_loop.cache_clear()
-    cache.load_kernel.cache_clear()
-    kernels.load_loop(OPERATORS["exp"])
-
-    assert file.read_text() == whole
-    assert list(tmp_path.glob("*.tmp")) == []
+def mean_of(n: int) -> dict[str, Expression]:
+    return {"mean": parse_expression(f"rolling_mean(close, {n})")}
 
 
-LOADING = """
-import numba.core.dispatcher, sys
-from backtester_model_core.features import OPERATORS, kernels
-kernel = kernels.load_loop(OPERATORS["rolling_mean"])
-print(sum(kernel.stats.cache_hits.values()))
+@pytest.fixture
+def kernels_in(fresh: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return an empty directory that compiled code is kept in."""
+    fresh.setenv(cache.CACHE_DIRECTORY, str(tmp_path / "kernels"))
+    return cache.cache_directory()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-9] + b"\0" * 9],
+)
+def test_damaged_code_is_compiled_again(kernels_in: Path, damage) -> None:
+    kernels.load_loop(OPERATORS["rolling_mean"])
+    (file,) = kernels_in.glob("push_*")
+    file.write_bytes(damage(file.read_bytes()))
+    damaged = file.read_bytes()
+    forget_loaded_code()
+
+    assert_compiled_bits_are_the_plain_ones(mean_of(3), rough_panel(11, [60]))
+
+    assert native._Code.read(file) is not None
+    assert file.read_bytes() != damaged
+    assert list(kernels_in.glob("*.tmp")) == []
+
+
+@pytest.mark.parametrize(("part", "other"), [(0, "0.1"), (1, "0.2"), (3, "generic"), (4, "")])
+def test_code_of_another_compiler_or_processor_is_not_loaded(
+    kernels_in: Path, fresh: pytest.MonkeyPatch, part: int, other: str
+) -> None:
+    here = native._machine()  # versions of numba and llvmlite, system, processor, its features
+    kernels.load_loop(OPERATORS["sqrt"])
+    forget_loaded_code()
+    fresh.setattr(native, "_machine", lambda: (*here[:part], other, *here[part + 1 :]))
+
+    kernels.load_loop(OPERATORS["sqrt"])
+
+    assert len(list(kernels_in.glob("sqrt_*"))) == 2
+
+
+def test_code_that_cannot_be_kept_is_run_and_a_log_line_says_so(
+    kernels_in: Path, fresh: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_space(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    fresh.setattr(Path, "replace", no_space)
+
+    assert_compiled_bits_are_the_plain_ones(mean_of(4), rough_panel(14, [60]))
+
+    assert "serves this process only: [Errno 28] No space left" in caplog.text
+    assert list(kernels_in.iterdir()) == []
+
+
+LATER = """
+import sys
+import pandas as pd
+from backtester_model_core.bars import Panel
+from backtester_model_core.features import OPERATORS, Operator, evaluate, parse_expression
+from gamma import with_gamma
+OPERATORS.add("with_gamma", Operator(with_gamma))
+stamps = pd.date_range("2020", periods=5, name="timestamp")
+panel = Panel.of(pd.DataFrame({"close": [0.5, 1.5, 2.5, 3.5, 4.5]}, index=stamps))
+features = evaluate({"any": parse_expression(sys.argv[1])}, panel, engine="compiled")
+print("numba" in sys.modules, features.tobytes().hex())
 """
 
 
-def test_a_later_process_compiles_nothing_again(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
-    fresh.setenv(cache.CACHE_DIRECTORY, str(tmp_path))
+GAMMA = """
+import math
 
-    hits = [
+def with_gamma(x):
+    return math.gamma(x)
+"""
+
+
+@pytest.mark.parametrize(("text", "later"), [("log(ema(close, 2) * 3)", False), ("with_gamma(close)", True)])
+def test_a_later_process_compiles_nothing_again_and_imports_numba_only_for_what_numba_alone_has(
+    fresh: pytest.MonkeyPatch, tmp_path: Path, text: str, later: bool
+) -> None:
+    (tmp_path / "gamma.py").write_text(GAMMA)
+    fresh.setenv(cache.CACHE_DIRECTORY, str(tmp_path / "kernels"))
+    fresh.setenv("PYTHONPATH", str(tmp_path))
+
+    outputs = [
         subprocess.run(
-            [sys.executable, "-c", LOADING], capture_output=True, text=True, check=True
-        ).stdout.strip()
+            [sys.executable, "-c", LATER, text], capture_output=True, text=True, check=True
+        ).stdout.split()
         for _ in range(2)
     ]
 
-    assert hits == ["0", "1"]
+    assert [imported for imported, _ in outputs] == ["True", str(later)]
+    assert outputs[0][1] == outputs[1][1]
+
+
+def test_processes_that_compile_at_once_give_the_same_bits_and_keep_whole_files(kernels_in: Path) -> None:
+    (kernels_in / "gamma.py").write_text(GAMMA)
+    command = [sys.executable, "-c", LATER, "log(ema(close, 2) * 3)"]
+    environ = {**os.environ, "PYTHONPATH": str(kernels_in)}
+    together = [subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in together]
+
+    kept = [native._Code.read(file) for file in kernels_in.glob("*.native")]
+    assert outputs[0].split()[1] == outputs[1].split()[1]
+    assert len(kept) == 6  # log, ema and a product, and the loops around them
+    assert None not in kept
+    assert list(kernels_in.glob("*.tmp")) == []
+
+
+def raising(x: float) -> float:
+    if x > 1.0:
+        raise ValueError("a step that raises")
+    return x
+
+
+def test_a_compiled_step_that_ends_in_an_error_is_named() -> None:
+    OPERATORS.add("raising", Operator(raising))
+
+    with pytest.raises(ExpressionError, match="'raising' ended in an error"):
+        evaluate({"any": parse_expression("raising(close)")}, Panel.of(random_bars(9)), engine="compiled")
+
+    OPERATORS.discard("raising")

@@ -10,6 +10,15 @@ from backtester_model_core.compiled.cache import (
     numba_works,
 )
 from backtester_model_core.compiled.function import compile_function
+from backtester_model_core.compiled.native import (
+    NATIVE,
+    NATIVE_HEADER,
+    NATIVE_NAMES,
+    Address,
+    check_native,
+    load_native,
+    native_function,
+)
 from backtester_model_core.compiled.source import (
     COMPILED,
     HEADER,
@@ -23,12 +32,19 @@ __all__ = [
     "COMPILED",
     "HEADER",
     "INLINED",
+    "NATIVE",
+    "NATIVE_HEADER",
+    "NATIVE_NAMES",
+    "Address",
     "Kernel",
     "cache_directory",
+    "check_native",
     "check_numba",
     "compile_function",
     "join_source",
     "load_kernel",
+    "load_native",
+    "native_function",
     "numba_is_here",
     "numba_works",
     "write_functions",

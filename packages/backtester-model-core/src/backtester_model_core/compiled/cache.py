@@ -90,10 +90,20 @@ def _write_source(name: str, source: str) -> Path:
     file = cache_directory() / f"{name}.py"
     text = source.encode()
     if not file.is_file() or file.read_bytes() != text:
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as temporary:
-            temporary.write(text)
-        Path(temporary.name).replace(file)  # whole or not at all, also for another process that reads it
+        write_whole(file, text)
     return file
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also for another process that reads it."""
+    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as temporary:
+        try:
+            temporary.write(content)
+            temporary.flush()
+            Path(temporary.name).replace(file)
+        except BaseException:
+            Path(temporary.name).unlink()
+            raise
 
 
 @functools.cache

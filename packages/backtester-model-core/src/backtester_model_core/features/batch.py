@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from backtester_model_core.bars.panel import Panel
-from backtester_model_core.compiled import Kernel, numba_is_here
+from backtester_model_core.compiled import numba_is_here
 from backtester_model_core.exceptions import ExpressionError, MissingExtraError
 from backtester_model_core.features.expression import Expression
-from backtester_model_core.features.kernels import load_loop, load_writer
-from backtester_model_core.features.plan import Plan, PlannedCall
+from backtester_model_core.features.kernels import StepLoop, load_loop, load_loops
+from backtester_model_core.features.pieces import (
+    CallStep,
+    CallUfunc,
+    TakeColumn,
+    Work,
+    WriteRows,
+)
+from backtester_model_core.features.plan import Plan
 from backtester_model_core.typing import FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
@@ -26,11 +33,11 @@ Engine: TypeAlias = Literal["auto", "python", "compiled"]
 COMPILE_FROM = 5_000_000
 """Steps (bars times calls) from which ``auto`` compiles.
 
-Plain Python takes about 0.36 microseconds a step, so this many take 1.8 seconds. Importing numba and loading kernels
-takes about 0.6 seconds, and compiling the ``basic`` set for the first time on a machine about three and a half.
+Plain Python takes about 0.36 microseconds a step, so this many take 1.8 seconds. Loading compiled code takes a tenth
+of a second, but compiling the ``basic`` set for the first time on a machine about three.
 """
 
-CHUNK_ROWS = 6000
+CHUNK_ROWS = 2000
 """Rows computed at a time: enough to outweigh a call's cost, few enough to stay in a cache. No power of two, which
 would have neighbouring registers share the same few places of it."""
 
@@ -67,7 +74,7 @@ def evaluate(
     plan = Plan.of(expressions.values())
     plan.check_columns(panel.columns)
     features = np.empty((panel.n_rows, len(plan.outputs)))
-    batch = _Batch.of(plan, panel, _kernels(plan, panel.n_rows, engine), features)
+    batch = _Batch.of(plan, panel, _loops(plan, panel.n_rows, engine), features)
     shares = batch.shares(n_threads)
     if n_threads == 1:
         for share in shares:
@@ -79,24 +86,24 @@ def evaluate(
     return features
 
 
-def _kernels(plan: Plan, n_rows: int, engine: Engine) -> list[Kernel | None]:
-    """Return the compiled loop of each call; ``None`` for one whose step is run as it is."""
+def _loops(plan: Plan, n_rows: int, engine: Engine) -> list[StepLoop | None]:
+    """Return the compiled loop of each call; ``None`` for one whose step, or NumPy function, is run as it is."""
     calls = [planned.operator for planned in plan.calls]
-    looped = [operator.compiled and operator.ufunc is None for operator in calls]
-    if engine == "auto" and not (n_rows * sum(looped) >= COMPILE_FROM and numba_is_here()):
+    n_steps = sum(operator.compiled and operator.ufunc is None for operator in calls)
+    if engine == "auto" and not (n_rows * n_steps >= COMPILE_FROM and numba_is_here()):
         engine = "python"
     if engine == "python":
         return [None] * len(calls)
-    kernels: list[Kernel | None] = []
-    for operator, is_looped in zip(calls, looped, strict=True):
+    loops: list[StepLoop | None] = []
+    for operator in calls:
         try:
-            kernels.append(load_loop(operator) if is_looped else None)
+            loops.append(load_loop(operator) if operator.compiled else None)
         except (ExpressionError, MissingExtraError) as error:
             if engine == "compiled":
                 raise
             logger.warning("A step is run as it is: %s", error)
-            kernels.append(None)
-    return kernels
+            loops.append(None)
+    return loops
 
 
 @dataclass(frozen=True)
@@ -106,26 +113,25 @@ class _Batch:
     So neighbouring rows are of different symbols, and a processor need not wait for one before it begins the next.
 
     Attributes:
+        loops: The compiled loop of each call that has one.
         symbols: (n,) the symbol of each of the caller's rows, as a number.
         places: (n,) where the panel's columns have it.
     """
 
     plan: Plan
     panel: Panel
-    kernels: Sequence[Kernel | None]
-    write: Callable[[FloatArray, IntArray, IntArray, FloatArray], None]
+    loops: Sequence[StepLoop | None]
     features: FloatArray
     symbols: IntArray
     places: IntArray
 
     @classmethod
-    def of(cls, plan: Plan, panel: Panel, kernels: Sequence[Kernel | None], features: FloatArray) -> _Batch:
+    def of(cls, plan: Plan, panel: Panel, loops: Sequence[StepLoop | None], features: FloatArray) -> _Batch:
         """Lay out a panel's rows in the caller's order."""
         places = np.empty_like(panel.order)
         places[panel.order] = np.arange(panel.n_rows)
         symbols = np.repeat(np.arange(len(panel.symbols)), np.diff(panel.offsets))
-        write = _write_rows if all(kernel is None for kernel in kernels) else load_writer()
-        return cls(plan, panel, kernels, write, features, symbols[places], places)
+        return cls(plan, panel, loops, features, symbols[places], places)
 
     def shares(self, n_threads: int) -> list[range]:
         """Return the symbols in shares to be computed one after another, or each by a thread."""
@@ -136,75 +142,58 @@ class _Batch:
 
     def run(self, share: range) -> None:
         """Compute all rows of some symbols."""
+        if len(share) == len(self.panel.symbols):
+            rows, symbols, places = np.arange(self.panel.n_rows), self.symbols, self.places
+        else:
+            rows = np.flatnonzero((self.symbols >= share.start) & (self.symbols < share.stop))
+            symbols, places = self.symbols[rows] - share.start, self.places[rows]
+        plan, values, work = self.plan, self._registers(len(rows)), Work(CHUNK_ROWS)
+        outputs = [values[place] for place in plan.outputs]
+        compiled = any(self.loops)
+        for name, out in zip(plan.columns, values, strict=False):
+            column = self.panel.columns[name]
+            if compiled:
+                work.add_loop(name, load_loops().gather, [column, places, out])
+            else:
+                work.add(TakeColumn(column, places, out))
+        self._add_calls(work, values, len(share), symbols)
+        if compiled:
+            work.add_loop("write", load_loops().write, [self.features, rows, len(outputs), *outputs])
+        else:
+            work.add(WriteRows(outputs, rows, self.features))
+        work.run(len(rows))
+
+    def _add_calls(self, work: Work, values: Sequence[FloatArray], n_symbols: int, symbols: IntArray) -> None:
+        """Add the plan's calls, each with a state of its own for every symbol where it has one."""
+        kept: dict[Hashable, list[FloatArray]] = {}
+        outs = values[len(values) - len(self.plan.calls) :]
+        for planned, loop, out in zip(self.plan.calls, self.loops, outs, strict=True):
+            operator, parameters = planned.operator, planned.parameters
+            inputs = [values[place] for place in planned.inputs]
+            state = operator.new_state(parameters)
+            if loop is None and operator.ufunc is not None:
+                work.add(CallUfunc(operator.ufunc, inputs, out))
+                continue
+            if loop is None:
+                states = None if state is None else [[*state] for _ in range(n_symbols)]
+                work.add(CallStep(operator, parameters, inputs, out, symbols, states))
+                continue
+            name = operator.step.__name__
+            memory = () if state is None else (np.tile(state, (n_symbols, 1)), len(state), symbols)
+            if loop.take is None:
+                work.add_loop(name, loop.answer, [*inputs, out, *parameters, *memory])
+                continue
+            taken = (loop.take, operator.state, planned.inputs, parameters)
+            if taken not in kept:
+                kept[taken] = [np.empty_like(out) for _ in range(loop.n_kept)]
+                work.add_loop(name, loop.take, [*inputs, *kept[taken], *parameters, *memory])
+            work.add_loop(name, loop.answer, [*inputs, out, *parameters, *kept[taken]])
+
+    def _registers(self, n_rows: int) -> list[FloatArray]:
+        """Return where the values of each place are kept; the constants are there already."""
         plan, places = self.plan, self.plan.registers()
-        rows = np.flatnonzero((self.symbols >= share.start) & (self.symbols < share.stop))
-        registers = np.empty((max(places, default=-1) + 1, min(len(rows), CHUNK_ROWS)))
+        registers = np.empty((max(places, default=-1) + 1, min(n_rows, CHUNK_ROWS)))
         constants = slice(len(plan.columns), len(plan.columns) + len(plan.constants))
         registers[constants] = np.array(plan.constants)[:, np.newaxis]
-        states = [self._new_states(call, len(share)) for call in range(len(plan.calls))]
-        outputs = np.array([places[output] for output in plan.outputs], dtype=np.int64)
-        with np.errstate(all="ignore"):
-            for start in range(0, len(rows), CHUNK_ROWS):
-                chunk = rows[start : start + CHUNK_ROWS]
-                held = registers[:, : len(chunk)]
-                kept = list(held)
-                symbols = self.symbols[chunk] - share.start
-                self._run_chunk(chunk, symbols, [kept[place] for place in places], states)
-                self.write(held, outputs, chunk, self.features)
-
-    def _new_states(self, call: int, n_symbols: int) -> list[list[float]] | FloatArray | None:
-        """Return a fresh state for each of some symbols, as a call's kernel or step wants them."""
-        planned = self.plan.calls[call]
-        state = planned.operator.new_state(planned.parameters)
-        if state is None:
-            return None
-        return (
-            [[*state] for _ in range(n_symbols)]
-            if self.kernels[call] is None
-            else np.tile(state, (n_symbols, 1))
-        )
-
-    def _run_chunk(
-        self,
-        rows: IntArray,
-        symbols: IntArray,
-        values: list[FloatArray],
-        states: Sequence[list[list[float]] | FloatArray | None],
-    ) -> None:
-        """Compute rows that follow each other, going on from what the states remember."""
-        plan = self.plan
-        places = self.places[rows]
-        for register, name in zip(values, plan.columns, strict=False):
-            np.take(self.panel.columns[name], places, out=register, mode="clip")  # "raise" would copy
-        calls = zip(plan.calls, self.kernels, states, values[-len(plan.calls) :], strict=False)
-        for planned, kernel, state, out in calls:
-            _call_over(planned, kernel, state, symbols, [values[place] for place in planned.inputs], out)
-
-
-def _write_rows(values: FloatArray, outputs: IntArray, rows: IntArray, features: FloatArray) -> None:
-    """Write some registers into columns of rows; NaN for what is infinite."""
-    block = values[outputs]
-    block[~np.isfinite(block)] = np.nan
-    features[rows] = block.T
-
-
-def _call_over(
-    planned: PlannedCall,
-    kernel: Kernel | None,
-    states: list[list[float]] | FloatArray | None,
-    symbols: IntArray,
-    inputs: list[FloatArray],
-    out: FloatArray,
-) -> None:
-    """Hand consecutive rows to an operator, one after another."""
-    operator = planned.operator
-    if operator.ufunc is not None:
-        operator.ufunc(*inputs, out=out)
-    elif kernel is not None:
-        kernel(*(() if states is None else (states, symbols)), *inputs, out, *planned.parameters)
-    else:
-        before = () if states is None else (map(states.__getitem__, symbols.tolist()),)
-        # a step is twice as quick on Python's floats as on NumPy's
-        rows = [values.tolist() for values in inputs]
-        outputs = map(operator.step, *before, *rows, *map(repeat, planned.parameters))
-        out[:] = np.fromiter(outputs, dtype=np.float64, count=len(out))
+        held = list(registers)
+        return [held[place] for place in places]

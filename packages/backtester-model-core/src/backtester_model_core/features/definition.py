@@ -70,6 +70,23 @@ class Level(Parameter):
 
 
 @dataclass(frozen=True)
+class Halves:
+    """A step in two, so that compiled loops take a value in once for all that is answered from it.
+
+    The step is ``answer`` where ``take`` says that there is an answer, and NaN elsewhere.
+
+    Attributes:
+        take: Called as the step is; brings the state up to date and tells whether there is an answer.
+        kept: Places in the state of the numbers that are answered from.
+        answer: Called ``answer(*inputs, *parameters, *kept)``.
+    """
+
+    take: Callable[..., bool]
+    kept: tuple[int, ...]
+    answer: Callable[..., float]
+
+
+@dataclass(frozen=True)
 class Operator:
     """A step function and what is known about it beforehand.
 
@@ -90,6 +107,7 @@ class Operator:
         ufunc: A NumPy function equal to the step in every bit, for whole columns. Only a true ufunc is allowed
             and only without a state: it takes element by element, so it cannot look ahead either.
         compiled: Whether numba can compile the step. One that it cannot, such as a call of SciPy, is run as it is.
+        halves: The step in two, where other operators of the same state take values in alike.
     """
 
     step: Callable[..., float]
@@ -102,6 +120,7 @@ class Operator:
     compiled: bool = True
     anchored: bool = False
     answers_unknown: bool = False
+    halves: Halves | None = None
 
     def __post_init__(self) -> None:
         if not self.inputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from backtester_model_core.features import (
     steps,
     window_steps,
 )
-from backtester_model_core.features.definition import Level, Operator, Parameter
+from backtester_model_core.features.definition import Halves, Level, Operator, Parameter
 
 NEGLIGIBLE_WEIGHT = 1e-6
 """The weight that the first bars keep in an exponential average once it counts as settled."""
@@ -97,14 +98,20 @@ def _windowed(
     return Operator(step, inputs, window, state=state, warm_up=_until_full, memory=memory)
 
 
+def _moment(step: Callable[..., float], answer: Callable[..., float], *, minimum: int = 1) -> Operator:
+    """Return an operator that answers from the moments of a window."""
+    halves = Halves(steps.push, steps.ANSWERED_FROM, answer)
+    return replace(_windowed(step, steps.moments_state, minimum=minimum), halves=halves)
+
+
 _REMEMBERING = {
     "ref": _lagging(steps.ref),
     "delta": _lagging(steps.delta),
-    "rolling_mean": _windowed(steps.rolling_mean, steps.moments_state),
-    "rolling_sum": _windowed(steps.rolling_sum, steps.moments_state),
-    "rolling_var": _windowed(steps.rolling_var, steps.moments_state, minimum=2),
-    "rolling_std": _windowed(steps.rolling_std, steps.moments_state, minimum=2),
-    "zscore": _windowed(steps.zscore, steps.moments_state, minimum=2),
+    "rolling_mean": _moment(steps.rolling_mean, steps.window_mean),
+    "rolling_sum": _moment(steps.rolling_sum, steps.window_sum),
+    "rolling_var": _moment(steps.rolling_var, steps.window_var, minimum=2),
+    "rolling_std": _moment(steps.rolling_std, steps.window_std, minimum=2),
+    "zscore": _moment(steps.zscore, steps.window_zscore, minimum=2),
     "rolling_max": _windowed(steps.rolling_max, steps.extreme_state),
     "rolling_min": _windowed(steps.rolling_min, steps.extreme_state),
     "ema": _windowed(steps.ema, steps.average_state, memory=_ema_memory),

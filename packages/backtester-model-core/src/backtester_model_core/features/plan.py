@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from backtester_model_core.exceptions import ExpressionError
@@ -42,24 +42,23 @@ class Plan:
     @classmethod
     def of(cls, expressions: Iterable[Expression]) -> Plan:
         """Plan expressions together, so that what they share is computed once."""
-        wanted = tuple(expressions)
-        parts: dict[Expression, None] = {}
-        for expression in wanted:
-            _collect(expression, parts)
-        columns = [part for part in parts if isinstance(part, Column)]
-        constants = _constants(parts)
-        calls = [part for part in parts if isinstance(part, Call) and part not in constants]
-        places = {part: place for place, part in enumerate([*columns, *constants, *calls])}
+        parts = _Parts()
+        wanted = [parts.add(expression) for expression in expressions]
+        columns = {n: part.name for n, part in enumerate(parts.parts) if isinstance(part, Column)}
+        constants = parts.constants()
+        calls = [n for n, part in enumerate(parts.parts) if isinstance(part, Call) and n not in constants]
+        places = {n: place for place, n in enumerate([*columns, *constants, *calls])}
         return cls(
-            columns=tuple(part.name for part in columns),
+            columns=tuple(columns.values()),
             constants=tuple(constants.values()),
             calls=tuple(
                 PlannedCall(
-                    OPERATORS[part.operator], tuple(places[value] for value in part.inputs), part.parameters
+                    OPERATORS[call.operator], tuple(places[n] for n in parts.inputs[number]), call.parameters
                 )
-                for part in calls
+                for number in calls
+                if isinstance(call := parts.parts[number], Call)
             ),
-            outputs=tuple(places[expression] for expression in wanted),
+            outputs=tuple(places[n] for n in wanted),
         )
 
     def registers(self) -> list[int]:
@@ -98,22 +97,40 @@ class Plan:
                 raise ExpressionError.unknown("column", name, names)
 
 
-def _collect(expression: Expression, parts: dict[Expression, None]) -> None:
-    """Add each distinct part, inputs first."""
-    if expression not in parts:
-        for part in expression.inputs:
-            _collect(part, parts)
-        parts[expression] = None
+class _Parts:
+    """The distinct parts of expressions, each with a number, inputs before what needs them.
 
+    A call is known by the numbers of its inputs: its own hash and comparison go through all that is below it.
 
-def _constants(parts: Iterable[Expression]) -> dict[Expression, float]:
-    """Return the value of every part that no bar can change."""
-    values: dict[Expression, float] = {}
-    for part in parts:
-        if isinstance(part, Constant):
-            values[part] = part.value
-        elif isinstance(part, Call) and all(value in values for value in part.inputs):
-            operator = OPERATORS[part.operator]
-            if operator.state is None:
-                values[part] = operator.step(*(values[value] for value in part.inputs))
-    return values
+    Attributes:
+        inputs: The numbers of each part's inputs.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[Expression] = []
+        self.inputs: list[tuple[int, ...]] = []
+        self._numbers: dict[Hashable, int] = {}
+
+    def add(self, expression: Expression) -> int:
+        """Return the number of a part."""
+        inputs = tuple(map(self.add, expression.inputs))
+        known_by: Hashable = expression
+        if isinstance(expression, Call):
+            known_by = (expression.operator, inputs, expression.parameters)
+        number = self._numbers.setdefault(known_by, len(self.parts))
+        if number == len(self.parts):
+            self.parts.append(expression)
+            self.inputs.append(inputs)
+        return number
+
+    def constants(self) -> dict[int, float]:
+        """Return the value of every part that no bar can change."""
+        values: dict[int, float] = {}
+        for number, (part, inputs) in enumerate(zip(self.parts, self.inputs, strict=True)):
+            if isinstance(part, Constant):
+                values[number] = part.value
+            elif isinstance(part, Call) and all(one in values for one in inputs):
+                operator = OPERATORS[part.operator]
+                if operator.state is None:
+                    values[number] = operator.step(*(values[one] for one in inputs))
+        return values

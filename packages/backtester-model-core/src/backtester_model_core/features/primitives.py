@@ -45,9 +45,8 @@ def divide(a: float, b: float) -> float:
 
 def ratio(a: float, b: float) -> float:
     """Return the quotient, with 0 for 0 / 0: nothing moved, and the neutral value is zero."""
-    if a == 0.0 and b == 0.0:
-        return 0.0
-    return divide(a, b)
+    quotient = divide(a, b)
+    return 0.0 if a == 0.0 and b == 0.0 else quotient  # in this order a loop of it is vectorised
 
 
 def absolute(x: float) -> float:

@@ -91,42 +91,71 @@ def sum_afresh(state: State, shift: float, n: int) -> None:
     state[FRESH] = spread
 
 
+ANSWERED_FROM = (SHIFT, TOTAL, SPREAD)
+"""Places of what the window's mean, sum, deviation and score follow from, in the order in which they are given."""
+
+
+def window_mean(_x: float, n: int, shift: float, total: float, _spread: float) -> float:
+    """Answer with the mean."""
+    return shift + total / n
+
+
+def window_sum(_x: float, n: int, shift: float, total: float, _spread: float) -> float:
+    """Answer with the sum."""
+    return shift * n + total
+
+
+def window_var(_x: float, n: int, _shift: float, _total: float, spread: float) -> float:
+    """Answer with the sample variance."""
+    return spread / (n - 1)
+
+
+def window_std(_x: float, n: int, _shift: float, _total: float, spread: float) -> float:
+    """Answer with the sample standard deviation."""
+    return sqrt(spread / (n - 1))
+
+
+def window_zscore(x: float, n: int, shift: float, total: float, spread: float) -> float:
+    """Answer with the distance from the mean in sample deviations."""
+    deviation = sqrt(spread * (1.0 / (n - 1)))
+    if deviation == 0.0:
+        return 0.0
+    return (x - shift - total * (1.0 / n)) / deviation
+
+
 def rolling_mean(state: State, x: float, n: int) -> float:
     """Return the mean of the last n values."""
     if push(state, x, n):
-        return state[SHIFT] + state[TOTAL] / n
+        return window_mean(x, n, state[SHIFT], state[TOTAL], state[SPREAD])
     return NAN
 
 
 def rolling_sum(state: State, x: float, n: int) -> float:
     """Return the sum of the last n values."""
     if push(state, x, n):
-        return state[SHIFT] * n + state[TOTAL]
+        return window_sum(x, n, state[SHIFT], state[TOTAL], state[SPREAD])
     return NAN
 
 
 def rolling_var(state: State, x: float, n: int) -> float:
     """Return the sample variance (divisor n - 1) of the last n values."""
     if push(state, x, n):
-        return state[SPREAD] / (n - 1)
+        return window_var(x, n, state[SHIFT], state[TOTAL], state[SPREAD])
     return NAN
 
 
 def rolling_std(state: State, x: float, n: int) -> float:
     """Return the sample standard deviation (divisor n - 1) of the last n values."""
     if push(state, x, n):
-        return sqrt(state[SPREAD] / (n - 1))
+        return window_std(x, n, state[SHIFT], state[TOTAL], state[SPREAD])
     return NAN
 
 
 def zscore(state: State, x: float, n: int) -> float:
     """Return the distance from the mean of the last n values in sample deviations; 0 when all are equal."""
-    if not push(state, x, n):
-        return NAN
-    deviation = sqrt(state[SPREAD] * (1.0 / (n - 1)))
-    if deviation == 0.0:
-        return 0.0
-    return (x - state[SHIFT] - state[TOTAL] * (1.0 / n)) / deviation
+    if push(state, x, n):
+        return window_zscore(x, n, state[SHIFT], state[TOTAL], state[SPREAD])
+    return NAN
 
 
 # The ring holds this turn's values, and behind them, for each slot of the turn before, the largest value from
