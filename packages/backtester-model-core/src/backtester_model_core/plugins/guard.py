@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO, cast
@@ -91,22 +92,28 @@ def _limit_seconds(environ: Mapping[str, str]) -> float:
 
 
 class _Aside:
-    """Stands for the output while a plugin is imported, and passes what is written on to the error stream.
+    """Stands for the output while a plugin is imported: what the importing thread writes goes to the error stream.
 
-    A plugin may keep it, as a handler of its log: afterwards it is the output again.
+    Other threads write on as before. So does the plugin afterwards, which may have kept this for a log of its own.
     """
 
     def __init__(self) -> None:
         self.is_used = False
         self.is_over = False
+        self._output = sys.stdout
+        self._thread = threading.get_ident()
 
     def write(self, text: str) -> int:
-        self.is_used = self.is_used or bool(text.strip())
+        self.is_used = self.is_used or (self._is_aside and bool(text.strip()))
         return self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     @property
+    def _is_aside(self) -> bool:
+        return not self.is_over and threading.get_ident() == self._thread
+
+    @property
     def _stream(self) -> TextIO:
-        return sys.stdout if self.is_over else sys.stderr
+        return sys.stderr if self._is_aside else self._output

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
+    from importlib.metadata import EntryPoint
 
 ADAPTERS_GROUP = "backtester_model.adapters"
 EXTENSIONS_GROUP = "backtester_model.extensions"
 DISABLE = "BACKTESTER_MODEL_DISABLE"
 ONLY = "BACKTESTER_MODEL_ONLY"
 ALLOW = "BACKTESTER_MODEL_ALLOW"
-UNKNOWN = "unknown"
 
 FIRST_PARTY = {
     "sklearn": "backtester-model-sklearn",
@@ -66,7 +65,10 @@ def installed_plugins(
         environ: Where the block and allow lists are read from.
     """
     group = ADAPTERS_GROUP if kind == "adapter" else EXTENSIONS_GROUP
-    listed = [(_unless_blocked(info, environ), entry) for info, entry in _found(group, kind)]
+    from importlib.metadata import entry_points  # here, because it takes longer to import than the whole core
+
+    entries = sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value))
+    listed = [(_unless_blocked(_describe(entry, kind), environ), entry) for entry in entries]
     claims: dict[str, list[str]] = {}
     for info, _ in listed:
         if info.is_usable:
@@ -74,61 +76,17 @@ def installed_plugins(
     return [(_unless_claimed_twice(info, claims), entry) for info, entry in listed]
 
 
-def _found(group: str, kind: Literal["adapter", "extension"]) -> list[tuple[PluginInfo, EntryPoint]]:
-    """Read the entry points of each distribution that names the group, in order of their names.
-
-    Each is read by itself: one file that cannot be read speaks against its own distribution alone.
-    """
-    from importlib.metadata import (
-        EntryPoint,
-        distributions,
-    )  # here: it takes longer to import than the whole core
-
-    found: list[tuple[PluginInfo, EntryPoint]] = []
-    seen: set[str] = set()
-    for distribution in distributions():
-        text = _text_of(distribution, "entry_points.txt")
-        if group not in text:
-            continue
-        name, version = _facts_of(distribution)
-        if name in seen or (name != UNKNOWN and _is_hidden(name, text)):
-            continue
-        seen.add(name)
-        try:
-            entries = list(distribution.entry_points.select(group=group))
-        except Exception as error:  # noqa: BLE001 - whatever a parser makes of odd text; the plugin is listed as broken
-            unread = f"its entry_points.txt cannot be read ({type(error).__name__}: {error})"
-            info = PluginInfo(name, kind, name, version, "", "broken", unread)
-            found.append((info, EntryPoint(name, "", group)))
-            continue
-        found += [(PluginInfo(entry.name, kind, name, version, entry.value), entry) for entry in entries]
-    return sorted(found, key=lambda each: (each[0].name, each[0].value))
-
-
-def _text_of(distribution: Distribution, file: str) -> str:
+def _describe(entry: EntryPoint, kind: Literal["adapter", "extension"]) -> PluginInfo:
     try:
-        return distribution.read_text(file) or ""
-    except (OSError, ValueError):  # it is no text, so it names no group
-        return ""
-
-
-def _facts_of(distribution: Distribution) -> tuple[str, str]:
-    """Return a distribution's name, as installers compare it, and its version, as far as its metadata tells."""
-    from email.parser import HeaderParser
-
-    facts = HeaderParser().parsestr(_text_of(distribution, "METADATA"))
-    name, version = (str(facts[key]) if key in facts else "" for key in ("Name", "Version"))
-    return _normal(name or UNKNOWN), version
-
-
-def _is_hidden(name: str, text: str) -> bool:
-    """Say whether another distribution of the same name comes first on the path, so that this one is not in force."""
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        return _text_of(distribution(name), "entry_points.txt") != text
-    except PackageNotFoundError:  # its folder has another name than its metadata
-        return False
+        facts: Any = entry.dist.metadata if entry.dist is not None else {}
+    except (
+        TypeError,
+        OSError,
+        ValueError,
+    ):  # an uninstallation that was cut off leaves no metadata, or half of it
+        facts = {}
+    distribution, version = (str(facts[name]) if name in facts else "" for name in ("Name", "Version"))
+    return PluginInfo(entry.name, kind, _normal(distribution or "unknown"), version, entry.value)
 
 
 def _unless_blocked(info: PluginInfo, environ: Mapping[str, str]) -> PluginInfo:
