@@ -172,7 +172,10 @@ def test_no_windows_at_a_time_is_wrong_usage(invoke, write_config, bars_csv, tmp
     assert "-1 for one a core" in done.stderr
 
 
-def test_the_written_configuration_repeats_the_run(invoke, write_config, bars_csv, tmp_path) -> None:
+def test_the_written_configuration_repeats_the_run(
+    invoke, write_config, bars_csv, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # bars that a file names are below its folder, or the working directory
     first, second = tmp_path / "first", tmp_path / "second"
     invoke("run", write_config(), "--bars", bars_csv, "--out", first)
 
