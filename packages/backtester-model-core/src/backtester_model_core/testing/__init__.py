@@ -41,6 +41,16 @@ from backtester_model_core.testing.lookahead import (
     find_walk_forward_leaks,
 )
 from backtester_model_core.testing.samples import random_bars, random_panel, synthetic_rows
+from backtester_model_core.testing.verdict import (
+    LookAheadVerdict,
+    Outcome,
+    check_config,
+    check_expressions,
+    check_extension,
+    check_framework,
+    check_function,
+    forgetting,
+)
 
 __all__ = [
     "CHECKS",
@@ -48,6 +58,13 @@ __all__ = [
     "EchoAdapter",
     "EchoModelConfig",
     "Leak",
+    "LookAheadVerdict",
+    "Outcome",
+    "check_config",
+    "check_expressions",
+    "check_extension",
+    "check_framework",
+    "check_function",
     "coin_toss_score",
     "feature_values",
     "find_blind_checks",
@@ -72,6 +89,7 @@ __all__ = [
     "find_window_leaks",
     "fit_model",
     "follow_weights",
+    "forgetting",
     "label_values",
     "memory_of",
     "random_bars",
