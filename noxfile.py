@@ -189,6 +189,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def ecosystem(session: nox.Session) -> None:
+    """Try contracts, planted leaks, hostile plugins and hostile configurations, and print what came of them."""
+    install_packages(session, *WORKSPACE)
+    session.run("python", "benchmarks/ecosystem.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
 def mutation(session: nox.Session) -> None:
     """Change operators, labels and splits one thing at a time: is it noticed? nox -s mutation -- splits."""
     install_packages(session, CORE_TESTS, tools=["TA-Lib", "numba"])
