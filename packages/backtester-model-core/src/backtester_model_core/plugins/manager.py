@@ -66,8 +66,14 @@ class Plugins:
 
     def discover(self) -> None:
         """Look at the installed distributions: list their adapters, load their extensions."""
-        self._list_adapters()
-        self._load_extensions()
+        installed = installed_plugins(environ=self._environ)
+        for info, entry in installed:
+            if info.kind == "adapter":
+                self._entries.setdefault(info.name, []).append((info, entry))
+                self._note(info)
+        for info, entry in installed:
+            if info.kind == "extension":
+                self._load_extension(info, entry)
 
     # -- what is here -------------------------------------------------------------------------------------------
 
@@ -288,26 +294,21 @@ class Plugins:
     def _note(self, info: PluginInfo) -> None:
         self._infos[info.kind, f"{info.name}@{info.distribution}"] = info
 
-    def _list_adapters(self) -> None:
-        for info, entry in installed_plugins("adapter", environ=self._environ):
-            self._entries.setdefault(info.name, []).append((info, entry))
-            self._note(info)
-
-    def _load_extensions(self) -> None:
-        for info, entry in installed_plugins("extension", environ=self._environ):
-            listed = info
-            if info.state == "available":
-                try:
-                    with guarding(f"extension {info.name!r} of {info.distribution}", environ=self._environ):
-                        self._register_extension(info.name, entry.load(), source=info.distribution)
-                    listed = replace(info, state="loaded")
-                except Exception as error:  # noqa: BLE001 - a broken extension never hurts the others; it is listed
-                    listed = replace(info, state="broken", reason=_one_line(error))
-            if listed.state == "broken":
-                logger.warning(
-                    "The extension %r of %s is left out: %s", info.name, info.distribution, listed.reason
-                )
-            self._note(listed)
+    def _load_extension(self, info: PluginInfo, entry: EntryPoint) -> None:
+        """Load one extension; one that is broken never hurts the others, and is listed."""
+        listed = info
+        if info.state == "available":
+            try:
+                with guarding(f"extension {info.name!r} of {info.distribution}", environ=self._environ):
+                    self._register_extension(info.name, entry.load(), source=info.distribution)
+                listed = replace(info, state="loaded")
+            except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
+                listed = replace(info, state="broken", reason=_one_line(error))
+        if listed.state == "broken":
+            logger.warning(
+                "The extension %r of %s is left out: %s", info.name, info.distribution, listed.reason
+            )
+        self._note(listed)
 
 
 class _ScopedHooks:

@@ -144,16 +144,17 @@ def _keep_threads() -> PutBack:
     They can where threadpoolctl is installed, as it is with scikit-learn. Libraries that the block loads may have
     counts of their own.
     """
-    named, pools = _named_threads(), {place: pool.num_threads for place, pool in _thread_pools().items()}
+    named = _named_threads()
+    pools = [(pool, pool.num_threads) for pool in _thread_pools()]
 
     def put_back() -> bool:
         is_changed = _named_threads() != named
         for name in _named_threads().keys() - named.keys():
             del os.environ[name]
         os.environ.update(named)
-        for place, pool in _thread_pools().items():
-            if place in pools and pool.num_threads != pools[place]:
-                pool.set_num_threads(pools[place])
+        for pool, n_threads in pools:
+            if pool.num_threads != n_threads:
+                pool.set_num_threads(n_threads)
                 is_changed = True
         return is_changed
 
@@ -164,12 +165,12 @@ def _named_threads() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
 
 
-def _thread_pools() -> dict[str, Any]:
+def _thread_pools() -> list[Any]:
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:  # then only the environment's counts are kept
-        return {}
-    return {pool.filepath: pool for pool in ThreadpoolController().lib_controllers}
+        return []
+    return list(ThreadpoolController().lib_controllers)
 
 
 def _keep_excepthook() -> PutBack:
