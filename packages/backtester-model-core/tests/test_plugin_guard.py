@@ -247,3 +247,14 @@ def test_a_limit_that_is_no_number_of_seconds_is_refused(text):
         guarding(NAME, environ={LIMIT: text}),
     ):
         pass
+
+
+def test_a_folder_that_was_removed_is_no_fault_of_the_plugin(tmp_path, monkeypatch, caplog):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    with guarding(NAME, environ=NO_LIMIT):
+        pass
+
+    assert said(caplog) == []

@@ -83,16 +83,17 @@ def _of_kind(
 
 
 def _describe(entry: EntryPoint, kind: Literal["adapter", "extension"]) -> PluginInfo:
-    try:
-        facts: Any = entry.dist.metadata if entry.dist is not None else {}
-    except (
-        TypeError,
-        OSError,
-        ValueError,
-    ):  # an uninstallation that was cut off leaves no metadata, or half of it
-        facts = {}
+    facts = _facts_of(entry)
     distribution, version = (str(facts[name]) if name in facts else "" for name in ("Name", "Version"))
     return PluginInfo(entry.name, kind, _normal(distribution or "unknown"), version, entry.value)
+
+
+def _facts_of(entry: EntryPoint) -> Any:
+    """Return a distribution's metadata; an uninstallation that was cut off has left none, or half of it."""
+    try:
+        return (entry.dist.metadata if entry.dist is not None else None) or {}
+    except (TypeError, OSError, ValueError):
+        return {}
 
 
 def _unless_blocked(info: PluginInfo, environ: Mapping[str, str]) -> PluginInfo:

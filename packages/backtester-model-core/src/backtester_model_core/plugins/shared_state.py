@@ -127,15 +127,22 @@ def _keep_float_errors() -> PutBack:
 
 
 def _keep_folder() -> PutBack:
-    before = os.getcwd()
+    before = _folder()
 
     def put_back() -> bool:
-        is_changed = os.getcwd() != before
-        if is_changed:
+        is_changed = before is not None and _folder() != before
+        if before is not None and is_changed:
             os.chdir(before)
         return is_changed
 
     return put_back
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # somebody has removed it
+        return None
 
 
 def _keep_threads() -> PutBack:
