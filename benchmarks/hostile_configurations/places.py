@@ -24,6 +24,11 @@ MEANT = {
         {"preprocessing": [{"name": "pca", "svd_solver": MARK}]},
         {"preprocessing": [{"name": "quantile_transformer", "output_distribution": MARK}]},
     ],
+    "isolated": [
+        {"python": MARK, "adapter": "sklearn"},
+        {"python": "/usr/bin/python3", "adapter": MARK},
+        {"python": "/usr/bin/python3", "adapter": "sklearn", "options": {"model_class": MARK}},
+    ],
     "pytorch": [
         {"training_config": {"optimizer": {"name": "adam", MARK: 1}}},
         {"training_config": {"optimizer": {"name": "adam", "foreach": MARK}}},
