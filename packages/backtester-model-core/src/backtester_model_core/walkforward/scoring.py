@@ -14,6 +14,7 @@ from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction
 from backtester_model_core.evaluation import (
     ReturnPath,
+    SessionTables,
     Verdict,
     after_cost_return,
     baseline_returns,
@@ -32,7 +33,7 @@ from backtester_model_core.evaluation import (
 from backtester_model_core.model import prediction_metrics
 from backtester_model_core.signals import Reason, SignalFrame, rise_share, rose
 from backtester_model_core.splits import Window
-from backtester_model_core.typing import BoolArray, FloatArray, IntArray
+from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
 from backtester_model_core.walkforward.blocks import Block
 
 
@@ -251,6 +252,11 @@ class Trading:
     metrics: dict[str, dict[str, float]]
 
     @property
+    def instants(self) -> TimeArray:
+        """(n,) the sessions as the dataset has them."""
+        return np.asarray(self.sessions, dtype="datetime64[ns]")
+
+    @property
     def frame(self) -> pd.DataFrame:
         """Net return of each path, on the bar at whose close it was decided."""
         length = len(self.paths["signals"].net)
@@ -272,36 +278,59 @@ def trade(
 
     Only the signals are deflated for ``n_trials``: the baselines beside them were not chosen.
     """
-    start = dataset.known_at[served.rows[0]]
-    rows = np.flatnonzero(dataset.known_at >= start)
-    sessions, session = np.unique(dataset.known_at[rows], return_inverse=True)
-    shape = (len(sessions), len(dataset.symbols))
-    place = (session, dataset.symbol_codes[rows])
-
-    def table(values: FloatArray) -> FloatArray:
-        out = np.full(shape, np.nan)
-        out[place] = values[rows]
-        return out
-
-    weights = table(signals["target_weight"].to_numpy(dtype=np.float64))
+    tables = SessionTables.of(
+        dataset.known_at,
+        symbol=dataset.symbol_codes,
+        n_symbols=len(dataset.symbols),
+        start=dataset.known_at[served.rows[0]],
+    )
+    weights = tables.table(signals["target_weight"])
     foreseen = np.zeros(len(dataset), dtype=np.float64)
     foreseen[served.rows] = ~np.isnan(served.prediction.expected)
+    zone = config.label.session_timezone or timezone_of(bars.index)
     prices: dict[str, Any] = {
-        "open_price": table(bars["open"].to_numpy(dtype=np.float64)),
-        "close_price": table(bars["close"].to_numpy(dtype=np.float64)),
+        "open_price": tables.table(bars["open"]),
+        "close_price": tables.table(bars["close"]),
         "costs": config.costs,
         "delisting_return": config.label.delisting_return,
         "delisted_after": config.label.delisted_after,
-        "day": TradingDays.of(sessions, config.label.session_timezone or timezone_of(bars.index)).number,
+        "day": TradingDays.of(tables.sessions, zone).number,
     }
     followed = after_cost_return(weights, horizon=config.prediction_horizon, **prices)
-    paths = {"signals": followed, **baseline_returns(np.nan_to_num(table(foreseen)) > 0, **prices)}
+    paths = {"signals": followed, **baseline_returns(np.nan_to_num(tables.table(foreseen)) > 0, **prices)}
     metrics = {
         name: return_metrics(path, costs=config.costs, n_trials=n_trials if path is followed else 1)
         for name, path in paths.items()
     }
     metrics["signals"]["decision_turnover"] = decision_turnover(weights)
-    return Trading(pd.DatetimeIndex(sessions), paths, metrics)
+    return Trading(pd.DatetimeIndex(tables.sessions), paths, metrics)
+
+
+def window_trading(
+    dataset: Dataset, windows: Sequence[Window], signals: SignalFrame, trading: Trading
+) -> pd.DataFrame:
+    """Return for each window how often its signals hit, what they earned after costs, and how much they traded.
+
+    ``hit_rate`` is the share of its signals for a position, of those whose forward return is known, that moved their
+    way; ``net_return`` compounds its sessions, and ``mean_turnover`` is their mean traded value over equity.
+    """
+    followed, returns = trading.paths["signals"], dataset.forward_return
+    side = np.sign(signals["target_weight"].to_numpy(dtype=np.float64))
+    gained = np.full(len(dataset), np.nan) if returns is None else side * returns
+    rows = []
+    for window in windows:
+        paid = gained[window.test_rows][side[window.test_rows] != 0]
+        paid = paid[~np.isnan(paid)]
+        session = np.unique(np.searchsorted(trading.instants, dataset.known_at[window.test_rows]))
+        session = session[session < len(followed.net)]
+        rows.append(
+            {
+                "hit_rate": float((paid > 0).mean()) if len(paid) else float("nan"),
+                "net_return": float(np.prod(1 + followed.net[session]) - 1) if len(session) else float("nan"),
+                "mean_turnover": float(followed.turnover[session].mean()) if len(session) else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def funnel(
