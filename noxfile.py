@@ -248,6 +248,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def ecosystem(session: nox.Session) -> None:
+    """Try contracts, planted leaks, hostile plugins and hostile configurations, and print what came of them."""
+    install_packages(session, *WORKSPACE)
+    session.run("python", "benchmarks/ecosystem.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
 def engines(session: nox.Session) -> None:
     """Run the same signals through bt, vectorbt and backtesting.py, and print how far each is from the core."""
     install_packages(session, CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"], *BRIDGES.values())
