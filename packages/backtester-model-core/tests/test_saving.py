@@ -56,7 +56,7 @@ def trained(framework="least_squares", bars=BARS, **fields):
 @pytest.fixture
 def saved(tmp_path):
     """A folder with one saved model, small enough to damage every byte of it."""
-    trained("echo", lookback_period=1).save(tmp_path / "model")
+    trained("echo", lookback_period=1, enable_monitoring=False).save(tmp_path / "model")
     return tmp_path / "model"
 
 

@@ -32,7 +32,9 @@ from backtester_model_core.testing.checks.trading import (
     follow_weights,
 )
 from backtester_model_core.testing.checks.universe import find_survivorship
-from backtester_model_core.testing.contract import AdapterContract
+from backtester_model_core.testing.contract.adapters import AdapterContract, check_adapter
+from backtester_model_core.testing.contract.contract import Contract, check_contract
+from backtester_model_core.testing.contract.outcomes import CheckResult, ContractReport
 from backtester_model_core.testing.echo import EchoAdapter, EchoModelConfig
 from backtester_model_core.testing.leak import Leak
 from backtester_model_core.testing.lookahead import (
@@ -45,9 +47,14 @@ from backtester_model_core.testing.samples import random_bars, random_panel, syn
 __all__ = [
     "CHECKS",
     "AdapterContract",
+    "CheckResult",
+    "Contract",
+    "ContractReport",
     "EchoAdapter",
     "EchoModelConfig",
     "Leak",
+    "check_adapter",
+    "check_contract",
     "coin_toss_score",
     "feature_values",
     "find_blind_checks",

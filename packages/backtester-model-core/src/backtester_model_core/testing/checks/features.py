@@ -52,7 +52,7 @@ def find_warm_up_leaks(
     Finds a feature whose live value depends on where its history happens to begin: a memory declared too
     short, an average that has not converged, a cumulative column that never will. Cannot find a dependence on
     old bars that these bars do not show, and looks at some ends only. Takes ``n_ends`` computations for each
-    column and multiple.
+    memory and multiple.
 
     Args:
         compute: What is to be checked, over one symbol's bars.
@@ -66,6 +66,7 @@ def find_warm_up_leaks(
         EvaluationError: When the bars are too few for one memory.
     """
     whole = compute(bars)
+    last_values: dict[tuple[int, int], pd.Series] = {}  # columns of one memory begin and end alike
     leaks: dict[str, Leak] = {}
     for name, memory in memory_bars.items():
         if memory is None:
@@ -81,7 +82,9 @@ def find_warm_up_leaks(
                 start = end - multiple * memory
                 if start <= 0:
                     break
-                recent = float(compute(bars.iloc[start : end + 1])[name].iloc[-1])
+                if (start, end) not in last_values:
+                    last_values[start, end] = compute(bars.iloc[start : end + 1]).iloc[-1]
+                recent = float(last_values[start, end][name])
                 full = float(whole[name].iloc[end])
                 allowed = (FORGOTTEN if multiple == 1 else CONVERGED) * max(abs(full), spread)
                 if not (abs(recent - full) <= allowed or (np.isnan(recent) and np.isnan(full))):
