@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, NamedTuple
 
-import lightgbm
 import numpy as np
 from backtester_model_core import ModelConfig, ModelFrameworkAdapter
 from backtester_model_core.adapter import expect_config
 from backtester_model_core.artifacts import expect_files
 from backtester_model_core.exceptions import ArtifactError
-from backtester_model_core.typing import FloatArray, IntArray, ModelFiles
+from backtester_model_core.typing import FloatArray, ModelFiles
 from pydantic import Field
 
 FILE = "trees.txt"
-REPEATABLE = {"deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1}
+HEAD = ("max_feature_idx", "num_class", "num_tree_per_iteration", "objective")
 WHOLE = ("split_feature", "left_child", "right_child", "decision_type", "num_leaves", "num_cat", "is_linear")
+REPEATABLE = {"deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1}
 
 
 class LightGBMModelConfig(ModelConfig):
@@ -36,7 +36,7 @@ class Trees(NamedTuple):
 
 
 class LightGBMAdapter(ModelFrameworkAdapter[Trees]):
-    """Boosted trees; a classifier has one ensemble for each class, whether its rows hold that class or not."""
+    """Boosted trees; a classifier has one ensemble for each class, also for one that its rows do not hold."""
 
     config_class = LightGBMModelConfig
     api = 1
@@ -45,16 +45,16 @@ class LightGBMAdapter(ModelFrameworkAdapter[Trees]):
         """Build an untrained model."""
         return Trees(expect_config(config, LightGBMModelConfig))
 
-    def train_model(
-        self, model: Trees, features: FloatArray, target: FloatArray | IntArray, **given: Any
-    ) -> Trees:
+    def train_model(self, model: Trees, features: FloatArray, target: Any, **given: Any) -> Trees:
         """Boost the trees on one thread and by the seed, so that the same rows give the same trees."""
-        classes, seed = given["classes"], given["seed"] or 0
-        task, n_answers = ("regression", 1) if classes is None else ("multiclass", len(classes))
-        own = model.config.model_dump(include={"num_iterations", "learning_rate", "num_leaves"})
-        parameters = own | REPEATABLE | {"objective": task, "num_class": n_answers, "seed": seed}
-        rows = lightgbm.Dataset(np.array(features), np.array(target), weight=given["weight"])
-        return model._replace(booster=lightgbm.train(parameters, rows))
+        from lightgbm import Dataset, train
+
+        own, classes, seed = model.config, given.get("classes"), given.get("seed") or 0
+        task = ("regression", 1) if classes is None else ("multiclass", len(classes))
+        chosen = {"learning_rate": own.learning_rate, "num_leaves": own.num_leaves, "seed": seed}
+        parameters = REPEATABLE | chosen | dict(zip(("objective", "num_class"), task, strict=True))
+        rows = Dataset(np.array(features), np.array(target), weight=given.get("weight"))
+        return model._replace(booster=train(parameters, rows, own.num_iterations))
 
     def predict(self, model: Trees, features: FloatArray) -> FloatArray:
         """Ask the trees about each row."""
@@ -64,41 +64,38 @@ class LightGBMAdapter(ModelFrameworkAdapter[Trees]):
         """Write the trees as LightGBM's text."""
         return {FILE: model.booster.model_to_string().encode()}
 
-    def load_model(
-        self, files: ModelFiles, config: ModelConfig, *, n_features: int, classes: tuple[float, ...] | None
-    ) -> Trees:
+    def load_model(self, files: ModelFiles, config: ModelConfig, **known: Any) -> Trees:
         """Read the trees back, once they have been looked at: LightGBM itself believes whatever it reads."""
+        from lightgbm import Booster
+
         expect_files(files, [FILE])
         text = re.sub(r"(?m)^tree_sizes=.*\n", "", files[FILE].decode("ascii", "replace"))
         parts = re.split(r"(?m)^Tree=\d+$", text.split("\nend of trees")[0])
         head, *trees = (dict(re.findall(r"(?m)^(\w+)=(.*)$", part)) for part in parts)
-        n = len(classes or [0])
-        wanted = {"max_feature_idx": n_features - 1, "num_class": n, "num_tree_per_iteration": n}
-        wanted |= {"objective": "regression" if classes is None else f"multiclass num_class:{n}"}
-        is_ours = all(head.get(name) == str(value) for name, value in wanted.items())
-        if not (
-            is_ours and trees and len(trees) % n == 0 and all(_is_sound(tree, n_features) for tree in trees)
-        ):
+        n_features, classes, n = known["n_features"], known["classes"], len(known["classes"] or [0])
+        task = "regression" if classes is None else f"multiclass num_class:{n}"
+        is_ours = [head.get(name) for name in HEAD] == [str(n_features - 1), str(n), str(n), task]
+        is_whole = (
+            len(trees) > 0 and len(trees) % n == 0 and all(_is_sound(tree, n_features) for tree in trees)
+        )
+        if not (is_ours and is_whole):
             raise ArtifactError.in_file(FILE, "it holds no trees for these features and classes")
-        return self.initialize_model(config)._replace(booster=lightgbm.Booster(model_str=text))
+        return self.initialize_model(config)._replace(booster=Booster(model_str=text))
 
 
 def _is_sound(tree: dict[str, str], n_features: int) -> bool:
-    """Say whether all splits ask a feature that there is, and lead to later splits or leaves, each by one way."""
+    """Say whether splits ask features that are there, and lead to later splits or leaves, each by one way."""
     try:
         asked, left, right, kinds, *counts = (np.array(tree.get(name, "").split(), int) for name in WHOLE)
         limits, values = (np.array(tree.get(name, "").split(), float) for name in ("threshold", "leaf_value"))
     except (ValueError, OverflowError):
         return False
-    n_splits, ways = len(asked), np.array([*left, *right], int)
-    reachable = [*range(-n_splits - 1, 0), *range(1, n_splits)] if n_splits else []
+    n_splits, ways = len(asked), [*left.tolist(), *right.tolist()]
     return (
         all(len(each) == n_splits for each in (left, right, kinds, limits))
         and np.concatenate(counts).tolist() == [len(values), 0, 0] == [n_splits + 1, 0, 0]
-        and np.sort(ways).tolist() == reachable
-        and all(way < 0 or way > at % n_splits for at, way in enumerate(ways.tolist()))
-        and all(
-            kind % 2 == 0 and 0 <= feature < n_features for kind, feature in zip(kinds, asked, strict=True)
-        )
+        and sorted(ways) == [*range(-n_splits - 1, 0), *range(1, n_splits)][: 2 * n_splits]
+        and all(way < 0 or way > at % n_splits for at, way in enumerate(ways))
+        and bool(np.isin(asked, np.arange(n_features)).all() and (kinds % 2 == 0).all())
         and bool(np.isfinite([*limits, *values]).all())
     )
