@@ -48,7 +48,7 @@ def _state() -> dict[str, Mapping[str, Any]]:
         "warnings": {repr(each): True for each in warnings.filters if _reaches_far(each)},
         "environment": {
             **os.environ,
-            "the working directory": os.getcwd(),  # noqa: PTH109 - as a text
+            "the working directory": os.getcwd(),
             "sys.path": tuple(sys.path),
             "sys.excepthook": sys.excepthook,
         },
