@@ -74,11 +74,9 @@ class LightGBMAdapter(ModelFrameworkAdapter[Trees]):
         head, *trees = (dict(re.findall(r"(?m)^(\w+)=(.*)$", part)) for part in parts)
         n_features, classes, n = known["n_features"], known["classes"], len(known["classes"] or [0])
         task = "regression" if classes is None else f"multiclass num_class:{n}"
-        is_ours = [head.get(name) for name in HEAD] == [str(n_features - 1), str(n), str(n), task]
-        is_whole = (
-            len(trees) > 0 and len(trees) % n == 0 and all(_is_sound(tree, n_features) for tree in trees)
-        )
-        if not (is_ours and is_whole):
+        found = [head.get(name) for name in HEAD]
+        is_ours = found == [str(n_features - 1), str(n), str(n), task] and trees and len(trees) % n == 0
+        if not (is_ours and all(_is_sound(tree, n_features) for tree in trees)):
             raise ArtifactError.in_file(FILE, "it holds no trees for these features and classes")
         return self.initialize_model(config)._replace(booster=Booster(model_str=text))
 

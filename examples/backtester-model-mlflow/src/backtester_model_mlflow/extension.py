@@ -1,7 +1,7 @@
 """Records each finished walk-forward in MLflow: parameters, metrics, windows, and the verdict.
 
-The store is ``MLFLOW_TRACKING_URI``, or an SQLite file ``mlflow.db`` in the working folder. MLflow is imported when a
-run is recorded, and not when the extension is loaded.
+The store is ``MLFLOW_TRACKING_URI``, or an SQLite file ``mlflow.db`` in the working folder. MLflow is imported
+when a run is recorded, and not when the extension is loaded.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def metrics_of(result: WalkForwardResult) -> Iterator[tuple[str, float, int]]:
         if _is_figure(value):
             yield key, float(value), 0
     for step, row in enumerate(result.windows.to_dict("records")):
-        for key, value in row.items():
+        for column, value in row.items():
             if _is_figure(value):
-                yield f"window.{key}", float(value), step
+                yield f"window.{column}", float(value), step
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
