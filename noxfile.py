@@ -180,16 +180,15 @@ def dist(session: nox.Session) -> None:
 @nox.session
 def authors(session: nox.Session) -> None:
     """Become an author: make a project of each kind, and test it and the example packages as wheels."""
-    install(session, *BUILD_BACKEND, "pytest")
+    install(session, *BUILD_BACKEND, "pytest", "hypothesis")
     with tempfile.TemporaryDirectory(prefix="backtester-model-authors-") as folder:
         wheels, clean = Path(folder, "wheels"), Path(folder, "clean")
         pip_wheel = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
         for package in (PACKAGES["core"], PACKAGES["cli"], *EXAMPLES):
             session.run(*pip_wheel, "--wheel-dir", str(wheels), f"./{package}")
         session.run("python", "-m", "venv", str(clean))
-        brought = [
-            f"{wheel}[testing]" if "core" in wheel.name else str(wheel) for wheel in wheels.glob("*.whl")
-        ]
+        session.env["PIP_FIND_LINKS"] = str(wheels)
+        brought = ["backtester-model-cli", *(f"{Path(example).name}[testing]" for example in EXAMPLES)]
         pip_install = [str(clean / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         session.run(*pip_install, *BUILD_BACKEND, "ruff", "mypy", *brought, external=True)
         session.env["BACKTESTER_MODEL_AUTHORS"] = str(clean / "bin")

@@ -1,7 +1,7 @@
 """Records each finished walk-forward in MLflow: parameters, metrics, windows, and the verdict.
 
-The store is ``MLFLOW_TRACKING_URI``, or an SQLite file ``mlflow.db`` in the working folder. MLflow is imported
-when a run is recorded, and not when the extension is loaded.
+The store is ``MLFLOW_TRACKING_URI``, or an SQLite file ``mlflow.db`` in the working folder. MLflow is
+imported when a run is recorded, and not when the extension is loaded.
 """
 
 from __future__ import annotations
