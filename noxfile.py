@@ -189,7 +189,7 @@ def authors(session: nox.Session) -> None:
         session.run("python", "-m", "venv", str(clean))
         session.env["PIP_FIND_LINKS"] = str(wheels)
         brought = ["backtester-model-cli", *(f"{Path(example).name}[testing]" for example in EXAMPLES)]
-        pip_install = [str(clean / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        pip_install = [str(clean / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile"]
         session.run(*pip_install, *BUILD_BACKEND, "ruff", "mypy", *brought, external=True)
         session.env["BACKTESTER_MODEL_AUTHORS"] = str(clean / "bin")
         run_pytest(session, "tests/test_authors.py")
