@@ -103,18 +103,17 @@ THREADS_NOTE = budget_threads(tf)
 def own_settings(*, seed: int | None, policy: str = "float32") -> Iterator[None]:
     """Build layers with a seed and a precision of our own, and leave Keras's and Python's settings as they were.
 
-    Layers, initializers and dropouts that are given no seed draw one from Python's ``random`` when they are built.
+    Layers, initializers and dropouts that are given no seed draw one from Python's ``random`` when they are built;
+    without a seed it begins anew there.
     """
     state, before = random.getstate(), keras.config.dtype_policy()
     layout = keras.config.image_data_format()
     try:
-        if seed is not None:
-            random.seed(seed)
+        random.seed(seed)
         keras.config.set_dtype_policy(policy)
         keras.config.set_image_data_format("channels_last")
         yield
     finally:
-        if seed is not None:
-            random.setstate(state)
+        random.setstate(state)
         keras.config.set_dtype_policy(before)
         keras.config.set_image_data_format(layout)

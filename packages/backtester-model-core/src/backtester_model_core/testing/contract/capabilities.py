@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from backtester_model_core.exceptions import ModelError
 from backtester_model_core.testing.contract.adapter_checks import AdapterChecks, Trained, learned_rows
-from backtester_model_core.testing.contract.case import STEP_TOLERANCE, agreement, same
+from backtester_model_core.testing.contract.case import STEP_TOLERANCE, agreement, error_of, same
 from backtester_model_core.testing.contract.contract import check, not_applicable
 from backtester_model_core.typing import FloatArray, RowStep
 
@@ -120,8 +121,14 @@ class CapabilityChecks(AdapterChecks):
             yield trained, step
 
     def _updatable(self) -> Iterator[Trained]:
+        """Give each trained model that can be continued."""
         self.require("update_model")
-        return self.trained()
+        found = [trained for trained in self.trained() if _can_continue(trained)]
+        if not found:
+            not_applicable("update_model refuses the configured models")
+        for trained in found:
+            self.looking_at(str(trained.case))
+            yield trained
 
     def _weighing(self) -> Iterator[Trained]:
         self.require("feature_importance")
@@ -135,3 +142,10 @@ class CapabilityChecks(AdapterChecks):
                 trained.model.native, values, target[case.n_context :], seed=0, **case.ends(len(values))
             )
         )
+
+
+def _can_continue(trained: Trained) -> bool:
+    """Say whether a configured model can be continued: one that cannot says so with a ModelError."""
+    case = trained.case
+    native = case.native(*case.rows())
+    return not isinstance(error_of(lambda: case.updated(native, *case.rows(seed=1))), ModelError)

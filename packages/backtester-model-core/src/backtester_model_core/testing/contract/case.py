@@ -98,7 +98,7 @@ class Case:
     ) -> Any:
         """Continue a native model's training on further rows."""
         return self.adapter.update_model(
-            native, values, target[self.n_context :], seed=seed, **self.ends(len(values))
+            native, values, target[self.n_context :], **{"seed": seed, **self.ends(len(values))}
         )
 
     def ask(self, native: Any, values: FloatArray) -> FloatArray:
@@ -130,7 +130,7 @@ class Case:
         return {"ends": np.arange(self.n_context, n_rows)} if self.n_context else {}
 
 
-def frame(values: FloatArray) -> pd.DataFrame:
+def frame(values: FloatArray | IntArray) -> pd.DataFrame:
     """Return features as a daily frame with the columns f0, f1 and so on."""
     index = pd.date_range("2020-01-01", periods=len(values), freq="D", name="timestamp")
     return pd.DataFrame(values, index=index, columns=[f"f{number}" for number in range(values.shape[1])])
@@ -154,7 +154,7 @@ def close(first: FloatArray, second: FloatArray | list[float]) -> bool:
     return bool(np.allclose(first, second, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))
 
 
-def same(first: FloatArray, second: FloatArray) -> bool:
+def same(first: FloatArray | IntArray, second: FloatArray | IntArray) -> bool:
     """Say whether forecasts are the same in every bit."""
     return bool(np.array_equal(first, second, equal_nan=True))
 

@@ -12,17 +12,19 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLateError
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
 
+from backtester_model_core.exceptions import ModelError
 from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import plugins
 from backtester_model_core.testing.contract.case import N_SERVED, Case, frame, series
 from backtester_model_core.testing.contract.contract import not_applicable
-from backtester_model_core.testing.contract.side_effects import Changes, noting_changes
+from backtester_model_core.testing.contract.side_effects import AT_FIRST, Changes, noting_changes
 
 if TYPE_CHECKING:
     from backtester_model_core.testing.contract.adapter_checks import AdapterChecks
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 N_PREDICTS = 1000
 N_ROWS_ASKED = 200
 N_THREADS = 4
-SWALLOWED = "the training went on as if nobody had pressed Ctrl-C"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def work_elsewhere(contract: AdapterChecks) -> Elsewhere:
             if contract.adapter.can("save_model"):
                 for folder, (_, model, _) in zip(folders, models, strict=True):
                     model.save(folder)
-            listed, imported = executor.submit(_probe, contract.framework).result(contract.time_limit_seconds)
+            listed, imported = executor.submit(_probe, contract.framework, AT_FIRST).result(
+                contract.time_limit_seconds
+            )
             jobs = [
                 (config, pickle.dumps(model), folder, served)
                 for (config, model, served), folder in zip(models, folders, strict=True)
@@ -105,8 +108,10 @@ def work_elsewhere(contract: AdapterChecks) -> Elsewhere:
 # -- in the other process -----------------------------------------------------------------------------------------
 
 
-def _probe(framework: str) -> tuple[list[str], Changes | None]:
+def _probe(framework: str, environ: dict[str, str]) -> tuple[list[str], Changes | None]:
     """List the plugins, then import the adapter, and say what either did to the process."""
+    os.environ.clear()
+    os.environ.update(environ)  # the adapter may have changed the parent's already
     listing = [info for info in plugins().listing() if info.kind == "adapter" and info.name == framework]
     values = [info.value.partition(":")[0] for info in listing if info.is_usable]
     listed = [module for module in values if module in sys.modules]
@@ -124,17 +129,14 @@ def _work(
     plugins().repeat(in_code)
     changes: Changes = {}
     answers: dict[str, list[Answer]] = {}
-    answers["load"] = [_answer(lambda job=job: _load(job[2], job[3])) for job in jobs]
-    answers["unpickle"] = [
-        _answer(lambda job=job: pickle.loads(job[1]).predict_distribution(job[3]).frame)  # noqa: S301 - our own
-        for job in jobs
-    ]
+    answers["load"] = [_answer(partial(_load, folder, served)) for _, _, folder, served in jobs]
+    answers["unpickle"] = [_answer(partial(_unpickle, pickled, served)) for _, pickled, _, served in jobs]
     with noting_changes(changes):
-        answers["train"] = [_answer(lambda job=job: _train(job[0], job[3])) for job in jobs]
+        answers["train"] = [_answer(partial(_train, config, served)) for config, _, _, served in jobs]
     changes.pop("threads", None)  # a framework may keep its own
     changes.pop("output", None)
     for name, work in (("memory", _grow), ("threads", _ask_in_threads), ("interrupt", _interrupt)):
-        answers[name] = [_answer(lambda job=job, work=work: work(job[0])) for job in jobs]
+        answers[name] = [_answer(partial(work, config)) for config, *_ in jobs]
     return changes, answers
 
 
@@ -147,6 +149,11 @@ def _answer(work: Callable[[], Any]) -> Answer:
 
 def _load(folder: Path, served: pd.DataFrame) -> pd.DataFrame | None:
     return BaseModel.load(folder).predict_distribution(served).frame if folder.exists() else None
+
+
+def _unpickle(pickled: bytes, served: pd.DataFrame) -> pd.DataFrame:
+    model: BaseModel = pickle.loads(pickled)  # noqa: S301 - our own bytes, as joblib sends them
+    return model.predict_distribution(served).frame
 
 
 def _case(config: Any) -> Case:
@@ -203,7 +210,8 @@ def _interrupt(config: Any) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame] |
     one_training = perf_counter() - began
     before = model.predict_distribution(served).frame
     for share in (0.2, 0.5, 0.8):
-        _train_until_interrupted(model, rows, seconds=share * one_training)
+        if not _is_interrupted(model, rows, seconds=share * one_training):
+            raise ModelError("the training went on as if nobody had pressed Ctrl-C")
     return (
         before,
         model.predict_distribution(served).frame,
@@ -211,7 +219,8 @@ def _interrupt(config: Any) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame] |
     )
 
 
-def _train_until_interrupted(model: BaseModel, rows: Any, *, seconds: float) -> None:
+def _is_interrupted(model: BaseModel, rows: Any, *, seconds: float) -> bool:
+    """Train again and again until interrupted, and say whether that ended the training."""
     has_rung: list[int] = []
 
     def ring(number: int, where: Any) -> NoReturn:  # noqa: ARG001 - the signature is signal's
@@ -222,12 +231,14 @@ def _train_until_interrupted(model: BaseModel, rows: Any, *, seconds: float) -> 
     handler = signal.signal(signal.SIGALRM, ring)
     try:
         signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
-        while True:
+        while not has_rung:
             model.train(features, target)
-            if has_rung:
-                raise AssertionError(SWALLOWED)
-    except KeyboardInterrupt:
-        return
+    except BaseException:
+        if not has_rung:
+            raise
+        return True  # whatever came out: what compiled code calls back may turn it into another error
+    else:
+        return False
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)

@@ -89,10 +89,8 @@ def explained(error: BaseException) -> str:
     """Say in one line what a check found wrong: its message, or the assertion itself, and what it was looking at."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     said = " ".join(str(error).split())
-    if isinstance(error, AssertionError):
-        said = said or str(frame.line)
-    else:
-        said = f"{type(error).__name__}: {said}"
+    is_assertion = isinstance(error, AssertionError)
+    said = (said or str(frame.line)) if is_assertion else f"{type(error).__name__}: {said}"
     notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
     where = f" ({Path(frame.filename).name}:{frame.lineno}{notes})"
     return said[: MAX_MESSAGE - len(where)] + where

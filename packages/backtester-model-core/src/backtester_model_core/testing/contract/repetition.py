@@ -61,7 +61,7 @@ class RepetitionChecks(AdapterChecks):
         """Look at a first training that imports the framework: logging, warnings and the environment stay."""
         changes = self.elsewhere().worked
 
-        assert changes == {}
+        assert not changes, str(changes)
 
     @check
     def test_model_travels_to_a_worker(self) -> None:

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import random
+import re
 import sys
 import threading
 import warnings
@@ -19,15 +20,28 @@ Changes: TypeAlias = dict[str, list[str]]
 """What was changed, by its kind; kinds of which nothing was changed have no entry."""
 
 
+AT_FIRST = dict(os.environ)
+"""The environment before any adapter was imported, for another process to begin with."""
+
+FOR_EVERYBODY = re.compile(r"^PYTHON|_NUM_THREADS$|^CUDA_VISIBLE_DEVICES$|_PROXY$", re.IGNORECASE)
+"""Variables that others read too; what a framework sets under a name of its own concerns nobody else."""
+
+
 @contextmanager
 def noting_changes(changes: Changes) -> Iterator[None]:
     """Note what a block changes of the process."""
+    random.random(), np.random.random_sample()  # noqa: B018, NPY002, S311 - see _generators
     before, printed = _state(), io.StringIO()
     with redirect_stdout(printed), redirect_stderr(printed):
         yield
     after = _state()
     for kind, things in after.items():
         new = [name for name, value in things.items() if before[kind].get(name, ...) != value]
+        new = [
+            name
+            for name in new
+            if name in before[kind] or kind != "environment" or FOR_EVERYBODY.search(name)
+        ]
         gone = [f"{name} is gone" for name in before[kind] if name not in things]
         if new or gone:
             changes[kind] = new + gone
@@ -36,10 +50,9 @@ def noting_changes(changes: Changes) -> Iterator[None]:
 
 
 def _state() -> dict[str, Mapping[str, Any]]:
-    numpy_state = np.random.get_state()  # noqa: NPY002 - it is watched, not drawn from
     root = logging.getLogger()
     return {
-        "random": {"random": random.getstate(), "numpy.random": repr(numpy_state)},
+        "random": _generators(),
         "logging": {
             "the root logger's level": root.level,
             "logging.disable": root.manager.disable,
@@ -56,7 +69,20 @@ def _state() -> dict[str, Mapping[str, Any]]:
     }
 
 
+def _generators() -> dict[str, Any]:
+    """Return what seeding a global generator changes, and drawing a few numbers does not.
+
+    Libraries that make names for themselves draw some. The generators' words change when they are seeded or put
+    back, and after six hundred draws: the first of them is drawn before anything is watched.
+    """
+    words: Any = np.random.get_state()[1]  # noqa: NPY002 - it is watched, not drawn from
+    return {
+        "the random module was seeded": random.getstate()[1][:-1],
+        "numpy.random was seeded": words.tobytes(),
+    }
+
+
 def _reaches_far(each: tuple[Any, ...]) -> bool:
-    """Say whether a warnings filter concerns more than one package's own warnings, or those of its own modules."""
-    _, _, category, module, _ = each
-    return module is None and category.__module__ == "builtins"
+    """Say whether a warnings filter concerns everybody's warnings: no message, no module, no category of its own."""
+    _, message, category, module, _ = each
+    return message is None and module is None and category.__module__ == "builtins"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from backtester_model_core.testing.checks.statistics import find_skill_on_noise
@@ -38,9 +40,9 @@ class SkillChecks(AdapterChecks):
 
     @check
     def test_noise_is_not_foreseen(self) -> None:
-        """Look at training rows that come back in the forecasts, and at targets that the adapter finds elsewhere (T10)."""
+        """Look at training rows that come back in the forecasts, and at targets found elsewhere (T10)."""
         for case in self.cases():
-            assert find_skill_on_noise(lambda seed, case=case: _agreement_on_noise(case, seed)) == []
+            assert find_skill_on_noise(partial(_agreement_on_noise, case)) == []
 
 
 def _agreement_on_noise(case: Case, seed: int) -> float:
