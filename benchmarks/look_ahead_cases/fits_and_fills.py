@@ -95,6 +95,22 @@ def imputed(
     return lambda asked: pd.DataFrame({"f": filled(asked.to_numpy()) @ solution[1:]}, index=asked.index)
 
 
+def stopped(
+    dataset: Dataset, train_rows: IntArray, *, by_all: bool
+) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Go from nothing to a line in ten steps, and stop where the rows after training, or its last, fit best."""
+    early, late = train_rows[:-30], train_rows[-30:]
+    labelled = np.flatnonzero(dataset.is_complete & dataset.is_labelled)
+    judged = labelled[labelled > train_rows[-1]][:30] if by_all else late
+    solution = line(dataset.values[early], dataset.target[early])
+    steps = [solution * share for share in np.linspace(0.0, 1.0, 11)]
+    errors = [
+        ((step[0] + dataset.values[judged] @ step[1:] - dataset.target[judged]) ** 2).sum() for step in steps
+    ]
+    best = steps[int(np.argmin(errors))]
+    return lambda asked: pd.DataFrame({"f": asked @ best[1:] + best[0]})
+
+
 # -- answers to a call ------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +192,7 @@ PAIRS = [
             ("feature selected by", selected),
             ("threshold set by", thresholded),
             ("outliers replaced by the mean of", imputed),
+            ("stopped early by", stopped),
         )
     ),
     Pair(

@@ -142,6 +142,56 @@ class Remembering:
         return report
 
 
+class Calibrating:
+    """An extension that moves scores to the share of rises among the rows they serve, or among those known by then."""
+
+    def __init__(self, *, on_served_rows: bool) -> None:
+        self.on_served_rows = on_served_rows
+        self.prepared: Dataset | None = None
+
+    @hookimpl(wrapper=True)
+    def backtester_prepare(self, model: Any, data: pd.DataFrame) -> Any:
+        self.prepared = yield
+        return self.prepared
+
+    @hookimpl(wrapper=True)
+    def backtester_signal(self, model: Any, data: pd.DataFrame, prediction: Any) -> Any:
+        signals = yield
+        known_at = self.prepared.known_at
+        first = known_at[self.prepared.index.get_indexer(signals.index[:1])[0]]
+        chosen = known_at >= first if self.on_served_rows else self.prepared.label_end <= first
+        rises = self.prepared.target[chosen & self.prepared.is_labelled]
+        share = rises.mean() if len(rises) else 0.5
+        return signals.assign(score=signals["score"] + share - 0.5)
+
+
+class Stopping:
+    """An extension that shrinks a line by what suits the rows after training, or the last rows in training."""
+
+    def __init__(self, *, by_served_rows: bool) -> None:
+        self.by_served_rows = by_served_rows
+        self.prepared: Dataset | None = None
+
+    @hookimpl(wrapper=True)
+    def backtester_prepare(self, model: Any, data: pd.DataFrame) -> Any:
+        self.prepared = yield
+        return self.prepared
+
+    @hookimpl(wrapper=True)
+    def backtester_train(self, model: Any, dataset: Dataset, validation: Dataset | None) -> Any:
+        report = yield
+        usable = self.prepared.is_complete & self.prepared.is_labelled
+        if self.by_served_rows:
+            rows = self.prepared.take(usable & (self.prepared.known_at > dataset.known_at[-1]))
+            rows = rows.take(np.arange(min(30, len(rows.target))))
+        else:
+            rows = dataset.take(np.arange(len(dataset.target) - 30, len(dataset.target)))
+        shrunk = [model.native * share for share in (0.25, 0.5, 0.75, 1.0)]
+        errors = [((line[0] + rows.values @ line[1:] - rows.target) ** 2).sum() for line in shrunk]
+        model.native = shrunk[int(np.argmin(errors))]
+        return report
+
+
 def walk_forward_checks(*extensions: Any, windows: Any = engine.walk_forward_windows) -> Checks:
     """Return the checks of whole walk-forwards, under some extensions and with some way to plan windows."""
 
@@ -212,6 +262,18 @@ PAIRS = [
         "training that is done twice",
         walk_forward_checks(Remembering(everything=True)),
         walk_forward_checks(Remembering(everything=False)),
+    ),
+    Pair(
+        "calibrated on the rows it serves",
+        "calibrated on rows whose outcome was known",
+        walk_forward_checks(Calibrating(on_served_rows=True)),
+        walk_forward_checks(Calibrating(on_served_rows=False)),
+    ),
+    Pair(
+        "stopped early by the rows it serves",
+        "stopped early by the last rows in training",
+        walk_forward_checks(Stopping(by_served_rows=True)),
+        walk_forward_checks(Stopping(by_served_rows=False)),
     ),
     Pair(
         "suggestion stamped before its labels",

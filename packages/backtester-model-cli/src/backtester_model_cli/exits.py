@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     NO_SKILL = 3
     DIFFERS = 4
+    LOOKS_AHEAD = 5
+    CANNOT_TELL = 6
     INTERRUPTED = 130
 
 
@@ -33,6 +35,10 @@ EXIT_CODES = """Exit codes:
 3  no skill was shown, where --require-skill asks for it
 
 4  a replay differs from its run
+
+5  what was checked looks ahead
+
+6  nobody can tell whether what was checked looks ahead
 
 130  interrupted"""
 """The epilogue of ``--help``; blank lines, because a paragraph is a line there."""

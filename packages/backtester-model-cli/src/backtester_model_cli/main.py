@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from backtester_model_cli.adapters import adapters
+from backtester_model_cli.check import check
 from backtester_model_cli.compare_retraining import compare_retraining
 from backtester_model_cli.cross_validate import cross_validate
 from backtester_model_cli.demo import demo
@@ -29,6 +30,7 @@ app.command(epilog=EXIT_CODES)(run)
 app.command()(demo)
 app.command()(adapters)
 app.command()(validate)
+app.command(epilog=EXIT_CODES)(check)
 app.command(name="cross-validate")(cross_validate)
 app.command(name="compare-retraining")(compare_retraining)
 app.command(name="replay-diff", epilog=EXIT_CODES)(replay_diff)

@@ -210,6 +210,20 @@ class Plugins:
                     continue
         return sorted(f"{name} {number}" for name, number in found.items())
 
+    def brought_by(self, extension: str) -> Additions:
+        """Return what an extension has registered: names, each with the catalog it is in.
+
+        Raises:
+            PluginError: When there is no such extension, or it is broken or blocked.
+        """
+        if _extension_name(extension) in self._registered:
+            return list(self._registered[_extension_name(extension)][1])
+        for info in self._infos.values():
+            if info.kind == "extension" and info.name == extension:
+                raise BrokenPluginError.because(extension, info.distribution, info.reason)
+        known = [info.name for info in self.listing() if info.kind == "extension"]
+        raise PluginError(f"No extension is called {extension!r}; there are: {', '.join(known) or 'none'}.")
+
     def sources(self) -> list[str]:
         """Name what may change a result: every extension in force, with its version and a digest of its code."""
         return [

@@ -43,6 +43,16 @@ from backtester_model_core.testing.lookahead import (
     find_walk_forward_leaks,
 )
 from backtester_model_core.testing.samples import random_bars, random_panel, synthetic_rows
+from backtester_model_core.testing.verdict import (
+    LookAheadVerdict,
+    Outcome,
+    check_config,
+    check_expressions,
+    check_extension,
+    check_framework,
+    check_function,
+    forgetting,
+)
 
 __all__ = [
     "CHECKS",
@@ -53,8 +63,15 @@ __all__ = [
     "EchoAdapter",
     "EchoModelConfig",
     "Leak",
+    "LookAheadVerdict",
+    "Outcome",
     "check_adapter",
+    "check_config",
     "check_contract",
+    "check_expressions",
+    "check_extension",
+    "check_framework",
+    "check_function",
     "coin_toss_score",
     "feature_values",
     "find_blind_checks",
@@ -79,6 +96,7 @@ __all__ = [
     "find_window_leaks",
     "fit_model",
     "follow_weights",
+    "forgetting",
     "label_values",
     "memory_of",
     "random_bars",

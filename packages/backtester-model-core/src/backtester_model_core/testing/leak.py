@@ -96,9 +96,14 @@ def differences(
         same = _same(first, second, tolerance)
         if not same.all():
             row = int(np.flatnonzero(~same)[0])
-            message = f"{first[row]!r} {between[0]}, {second[row]!r} {between[1]}"
+            message = f"{_plain(first[row])!r} {between[0]}, {_plain(second[row])!r} {between[1]}"
             leaks.append(Leak(check, str(name), part.index[row], last, message))
     return leaks
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy number as Python's own, which is shorter to read."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _same(first: Any, second: Any, tolerance: float) -> BoolArray:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from backtester_model_core.exceptions import EvaluationError
 from backtester_model_core.factory import create_model
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.model import BaseModel
-from backtester_model_core.plugins import plugins
+from backtester_model_core.testing.extension import extension_in_force
 from backtester_model_core.testing.leak import Leak, differences
 from backtester_model_core.typing import BoolArray, IntArray
 from backtester_model_core.walkforward import WalkForwardResult, walk_forward
@@ -148,17 +148,9 @@ class FitRecorder:
         return prediction
 
 
-@contextmanager
-def recording_fits() -> Iterator[FitRecorder]:
+def recording_fits() -> AbstractContextManager[FitRecorder]:
     """Put a recorder in force for a block; fits in other processes are not seen."""
-    in_force = plugins()
-    before = in_force.registered_in_code()
-    recorder = FitRecorder()
-    in_force.register_extension("fit-recorder", recorder)
-    try:
-        yield recorder
-    finally:
-        in_force.repeat(before)
+    return extension_in_force("fit-recorder", FitRecorder())
 
 
 def find_fit_time_leaks(config: ModelConfig, bars: pd.DataFrame, *, run: Run = walk_forward) -> list[Leak]:

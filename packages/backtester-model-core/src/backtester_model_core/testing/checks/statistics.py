@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 
@@ -16,7 +15,7 @@ from backtester_model_core.evaluation import SkillOutcome
 from backtester_model_core.exceptions import EvaluationError
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.model import BaseModel
-from backtester_model_core.plugins import plugins
+from backtester_model_core.testing.extension import extension_in_force
 from backtester_model_core.testing.leak import Leak
 from backtester_model_core.testing.samples import random_bars
 from backtester_model_core.walkforward import WalkForwardResult, walk_forward
@@ -79,7 +78,7 @@ def coin_toss_score(
     """Return what walks forward on labels that were tossed, and gives the verdict's t(g)."""
 
     def score(seed: int) -> float:
-        with _tossing(seed):
+        with extension_in_force("coin-toss", CoinToss(seed)):
             return random_walk_score(config, n_bars=n_bars, run=run)(seed)
 
     return score
@@ -100,17 +99,6 @@ class CoinToss:
         if dataset.classes is not None:
             tossed = rng.choice(np.asarray(dataset.classes), len(dataset))
         return replace(dataset, target=np.where(np.isnan(dataset.target), np.nan, tossed))
-
-
-@contextmanager
-def _tossing(seed: int) -> Iterator[None]:
-    in_force = plugins()
-    before = in_force.registered_in_code()
-    in_force.register_extension("coin-toss", CoinToss(seed))
-    try:
-        yield
-    finally:
-        in_force.repeat(before)
 
 
 def find_missed_edge(
