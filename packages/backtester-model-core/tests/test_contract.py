@@ -1,173 +1,202 @@
-"""The adapter contract passes for honest adapters, and each kind of dishonest one is caught by the right check."""
+"""What every contract does with its checks: runs them, excuses by name only, and counts how many ran."""
 
-import numpy as np
+from __future__ import annotations
+
+import time
+from typing import Any
+
 import pytest
 
-from backtester_model_core.adapter import ModelFrameworkAdapter, SequenceAdapter
-from backtester_model_core.plugins import plugins
-from backtester_model_core.testing import AdapterContract, EchoAdapter
+from backtester_model_core.exceptions import ConfigError
+from backtester_model_core.testing import (
+    AdapterContract,
+    Contract,
+    DataSourceContract,
+    ExtensionContract,
+    FeatureContract,
+    LabelContract,
+    ModelContract,
+    check_adapter,
+    check_contract,
+)
+from backtester_model_core.testing.contract import forecasts
+from backtester_model_core.testing.contract.contract import LAST, check, look_at, not_applicable
+
+CONTRACTS = [
+    AdapterContract,
+    ModelContract,
+    FeatureContract,
+    LabelContract,
+    ExtensionContract,
+    DataSourceContract,
+]
 
 
-@pytest.fixture(autouse=True)
-def _own_plugins(own_plugins):
-    """Run every check with the adapters of these tests."""
-    own_plugins.register_adapter("window", WindowAdapter)
+class SmallContract(Contract):
+    """Three checks of a number."""
+
+    number = 1
+    n_checks = 4
+
+    @check
+    def test_number_is_positive(self) -> None:
+        """Look at the sign."""
+        assert self.number > 0
+
+    @check
+    def test_number_is_small(self) -> None:
+        """Look at the size."""
+        assert self.number < 10, f"{self.number} is not"
+
+    @check
+    def test_number_is_even(self) -> None:
+        """Look at the last digit."""
+        if self.number == 1:
+            not_applicable("one is nobody's double")
+        assert self.number % 2 == 0
 
 
-class TestEchoAdapter(AdapterContract):
-    framework = "echo"
-    learns = False
+def small(**members: Any) -> type[Contract]:
+    return type("Mine", (SmallContract,), members)
 
 
-class TestLeastSquaresAdapter(AdapterContract):
-    framework = "least_squares"
+def outcomes(**members: Any) -> dict[str, str]:
+    return {each.name: each.outcome for each in check_contract(small(**members)).results}
 
 
-class TestWindowAdapter(AdapterContract):
-    framework = "window"
+def test_every_check_runs_whatever_came_of_the_others() -> None:
+    found = outcomes(number=77)
+
+    assert list(found.values()) == ["passed", "failed", "failed", "passed"]
 
 
-class WindowAdapter(SequenceAdapter):
-    """Least squares on each row and the mean of the three before it."""
+def test_a_check_that_says_nothing_of_a_subject_gives_its_reason() -> None:
+    report = check_contract(small())
 
-    def context_rows(self, config):
-        return 3
-
-    def initialize_model(self, config):
-        return {}
-
-    def train_model(self, model, features, target, *, ends=None, **options):
-        return (
-            plugins().adapter("least_squares").train_model(model, windows(features, ends), target, **options)
-        )
-
-    def predict(self, model, features, *, ends=None):
-        return plugins().adapter("least_squares").predict(model, windows(features, ends))
+    assert report.is_kept
+    assert report.frame.loc["test_number_is_even", "message"] == "one is nobody's double"
 
 
-def windows(features, ends):
-    before = (features[ends - 3] + features[ends - 2] + features[ends - 1]) / 3
-    return np.column_stack([features[ends], before])
+def test_a_report_says_what_is_wrong_and_what_to_look_at() -> None:
+    report = check_contract(small(number=77))
+
+    assert not report.is_kept
+    assert "failed          test_number_is_small: 77 is not" in str(report)
+    assert "Look at the size." in str(report)
 
 
-def reads_ahead(self, model, features, *, ends=None):
-    later = np.minimum(ends + 1, len(features) - 1)
-    return WindowAdapter.predict(self, model, features, ends=later)
+def test_a_failure_that_was_announced_is_none() -> None:
+    expected = {"test_number_is_small": "a number of the field is large", "test_number_is_even": "it is odd"}
+
+    report = check_contract(small(number=77, expected_failures=expected))
+
+    assert report.is_kept
+    assert report.counts["expected"] == 2
+    assert report.frame.loc["test_number_is_even", "message"] == "it is odd"
 
 
-def scaled_by_all_it_is_given(self, model, features, *, ends=None):
-    return WindowAdapter.predict(self, model, features - features.mean(axis=0), ends=ends)
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_excuse_that_is_not_needed_is_a_failure(number: int) -> None:
+    found = outcomes(number=number, expected_failures={"test_number_is_even": "it is odd"})
+
+    assert found["test_number_is_even"] == "failed"
 
 
 @pytest.mark.parametrize(
-    ("check", "predict"),
+    ("expected", "said"),
     [
-        ("test_batch_equals_row_by_row", reads_ahead),
-        ("test_batch_equals_row_by_row", scaled_by_all_it_is_given),
-        ("test_outlier_in_served_rows_changes_no_other", scaled_by_all_it_is_given),
-        ("test_incomplete_rows_are_nan_and_change_no_other", reads_ahead),
-        ("test_truncated_bars_change_nothing_before", reads_ahead),
-        ("test_another_future_changes_nothing_before", scaled_by_all_it_is_given),
+        ({"test_number_is_evil": "it is odd"}, "Did you mean 'test_number_is_even'"),
+        ({"test_number_is_even": " "}, "gives no reason"),
     ],
 )
-def test_what_a_window_must_not_see_is_caught(own_plugins, check, predict):
-    contract = contract_for(own_plugins, broken_copy(WindowAdapter, predict=predict))
-
-    with pytest.raises(AssertionError):
-        getattr(contract, check)()
+def test_an_excuse_names_a_check_and_a_reason(expected: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        small(expected_failures=expected)
 
 
-def broken_copy(adapter_class, **methods):
-    """Return a subclass with some methods replaced by dishonest ones."""
-    return type("Broken", (adapter_class,), methods)
+def test_a_check_that_did_not_run_is_noticed() -> None:
+    report = check_contract(small(), only=["test_number_is_positive", LAST])
+
+    assert "2 of 4 checks did not run: test_number_is_small, test_number_is_even" in str(report)
 
 
-def contract_for(own_plugins, adapter_class):
-    own_plugins.register_adapter("broken", adapter_class)
-    contract = AdapterContract()
-    contract.framework = "broken"
-    return contract
+def test_a_check_that_a_class_replaces_is_noticed() -> None:
+    found = outcomes(test_number_is_small=lambda self: None)
+
+    assert found[LAST] == "failed"
 
 
-def scaled_by_the_call(self, model, features):
-    return self.honest(model, (features - features.mean(axis=0)) / features.std(axis=0).clip(1e-9))
+def test_a_check_that_was_lost_is_noticed() -> None:
+    assert outcomes(n_checks=5)[LAST] == "failed"
 
 
-def spoiled_in_place(self, model, features, target, **options):
-    features *= 1.0
-    return type(self).__bases__[0].train_model(self, model, features, target, **options)
+def test_a_check_that_hangs_is_stopped() -> None:
+    class Hanging(Contract):
+        time_limit_seconds = 0.05
+        n_checks = 2
+
+        @check
+        def test_it_ends(self) -> None:
+            """Look at the clock."""
+            time.sleep(60)
+
+    report = check_contract(Hanging, only=["test_it_ends"])
+
+    assert "TimeoutError: it took longer than 0.05 seconds" in str(report)
 
 
-def unseeded(self, model, features, target, **options):
-    native = type(self).__bases__[0].train_model(self, model, features, target, **options)
-    return {**native, "solution": native["solution"] + np.random.default_rng().normal(0, 1e-3)}
+def test_what_checks_share_is_made_once_and_fails_for_all() -> None:
+    class Sharing(Contract):
+        n_checks = 3
+        n_made = 0
+
+        def shared(self) -> None:
+            def make() -> None:
+                Sharing.n_made += 1
+                raise KeyError("rows")
+
+            self.once("making rows", make)
+
+        @check
+        def test_first(self) -> None:
+            """Look at rows."""
+            self.shared()
+
+        @check
+        def test_second(self) -> None:
+            """Look at rows."""
+            self.shared()
+
+    report = check_contract(Sharing)
+
+    assert Sharing.n_made == 1
+    assert [each.message.startswith("making rows failed with KeyError") for each in report.results[:2]] == [
+        True,
+        True,
+    ]
 
 
-def memorised(self, model, features, target, **options):
-    native = type(self).__bases__[0].train_model(self, model, features, target, **options)
-    self.seen = getattr(self, "seen", 0) + 1
-    return {**native, "solution": native["solution"] * self.seen}
+def test_a_check_that_there_is_not_cannot_be_asked_for() -> None:
+    with pytest.raises(ConfigError, match="test_number_is_odd"):
+        check_contract(small(), only=["test_number_is_odd"])
 
 
-def deaf_to_weights(self, model, features, target, *, weight=None, **options):
-    return type(self).__bases__[0].train_model(self, model, features, target, **options)
+def test_an_attribute_that_the_contract_does_not_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match="learn"):
+        check_adapter("echo", learn=False)
 
 
-def shuffled(self, model, features, target, **options):
-    turned = np.random.default_rng(0).permutation(target)
-    return type(self).__bases__[0].train_model(self, model, features, turned, **options)
+def test_pytest_shows_the_values_in_a_check_that_fails() -> None:
+    assert type(forecasts.__loader__).__name__ == "AssertionRewritingHook"
 
 
-def odd_probabilities(self, model, features):
-    return type(self).__bases__[0].predict(self, model, features) * 1.5
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_a_contract_counts_its_checks(contract: type[Contract]) -> None:
+    assert len(contract.checks()) == contract.n_checks
 
 
-def stepped_without_the_intercept(self, model):
-    return lambda row: np.array(row) @ model["solution"][1:]
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_every_check_says_what_to_look_at(contract: type[Contract]) -> None:
+    silent = [name for name, body in contract.checks().items() if not look_at(body).startswith("Look at ")]
 
-
-@pytest.mark.parametrize(
-    ("check", "methods"),
-    [
-        ("test_compiled_step_answers_as_predict_does", {"compile_step": stepped_without_the_intercept}),
-        ("test_batch_equals_row_by_row", {"predict": scaled_by_the_call}),
-        ("test_outlier_in_served_rows_changes_no_other", {"predict": scaled_by_the_call}),
-        ("test_incomplete_rows_are_nan_and_change_no_other", {"predict": scaled_by_the_call}),
-        ("test_truncated_bars_change_nothing_before", {"predict": scaled_by_the_call}),
-        ("test_another_future_changes_nothing_before", {"predict": scaled_by_the_call}),
-        ("test_read_only_arrays_are_enough", {"train_model": spoiled_in_place}),
-        ("test_same_seed_gives_the_same_model", {"train_model": unseeded}),
-        ("test_training_twice_equals_training_once", {"train_model": memorised}),
-        ("test_sample_weights_are_honoured_or_declared", {"train_model": deaf_to_weights}),
-        ("test_what_can_be_learned_is_learned", {"train_model": shuffled}),
-        ("test_probabilities_are_probabilities", {"predict": odd_probabilities}),
-    ],
-)
-def test_dishonest_adapter_is_caught(own_plugins, check, methods):
-    honest = type(own_plugins.adapter("least_squares"))
-    broken = broken_copy(honest, honest=honest.predict, **methods)
-    contract = contract_for(own_plugins, broken)
-
-    with pytest.raises((AssertionError, ValueError)):
-        getattr(contract, check)()
-
-
-def test_framework_nobody_registered_is_caught():
-    contract = AdapterContract()
-    contract.framework = "nobody"
-
-    with pytest.raises(AssertionError):
-        contract.test_framework_is_listed()
-
-
-def test_adapter_of_another_interface_level_is_caught(own_plugins):
-    contract = contract_for(own_plugins, broken_copy(EchoAdapter))
-    type(contract.adapter).api = 2
-
-    with pytest.raises(AssertionError):
-        contract.test_adapter_speaks_this_interface()
-
-
-def test_contract_checks_what_an_adapter_base_class_asks_for():
-    assert issubclass(EchoAdapter, ModelFrameworkAdapter)
-    assert sum(name.startswith("test_") for name in dir(AdapterContract)) >= 24
+    assert silent == []

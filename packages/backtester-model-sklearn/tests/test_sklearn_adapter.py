@@ -15,7 +15,7 @@ from backtester_model_core.adapter import HeldBack
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import ConfigError, ModelError, PredictionError, TrainingError
 from backtester_model_core.factory import ModelFactory
-from backtester_model_core.testing import AdapterContract, random_bars, synthetic_rows
+from backtester_model_core.testing import AdapterContract, ModelContract, random_bars, synthetic_rows
 from backtester_model_core.walkforward import walk_forward
 from backtester_model_sklearn.adapter import CONTINUABLE, SklearnAdapter
 from backtester_model_sklearn.config import SklearnModelConfig
@@ -56,7 +56,7 @@ class TestLinearModels(AdapterContract):
     framework = "sklearn"
 
 
-class TestBoosting(AdapterContract):
+class TestBoosting(ModelContract):
     framework = "sklearn"
     classification: ClassVar = {
         "model_class": "HistGradientBoostingClassifier",
@@ -69,7 +69,7 @@ class TestBoosting(AdapterContract):
     }
 
 
-class TestWithoutProbabilities(AdapterContract):
+class TestWithoutProbabilities(ModelContract):
     framework = "sklearn"
     classification: ClassVar = {"model_class": "LinearSVC", "preprocessing": ["robust_scaler"]}
     regression: ClassVar = {

@@ -11,6 +11,7 @@ TRAINING: dict[str, Any] = {"epochs": 5, "batch_size": 50, "learning_rate": 0.05
 
 class TestWindowsAndRows(AdapterContract):
     framework = "tensorflow"
+    random = True
     classification: ClassVar = {
         "lookback_period": 3,
         "model_architecture": {"layers": [{"type": "lstm", "units": 8}]},

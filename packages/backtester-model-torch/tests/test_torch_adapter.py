@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -39,20 +40,19 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this mach
 needs_mps = pytest.mark.skipif(not torch.backends.mps.is_available(), reason="this machine has no MPS device")
 
 
-class TestDenseContract(AdapterContract):
-    """Layers that take rows."""
+class TestRowsAndWindows(AdapterContract):
+    """Layers that take rows, and layers that take windows."""
 
     framework = "pytorch"
-    classification = DENSE
-    regression = DENSE
-
-
-class TestSequenceContract(AdapterContract):
-    """Layers that take windows."""
-
-    framework = "pytorch"
-    classification = SEQUENCE
-    regression = SEQUENCE
+    random = True
+    classification: ClassVar = {
+        **DENSE,
+        "training_config": {"epochs": 10, "batch_size": 50, "learning_rate": 0.03},
+    }
+    regression: ClassVar = {
+        **SEQUENCE,
+        "training_config": {"epochs": 10, "batch_size": 50, "learning_rate": 0.05},
+    }
 
 
 # -- what the tests share -------------------------------------------------------------------------------------------

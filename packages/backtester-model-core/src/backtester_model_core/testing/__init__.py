@@ -1,4 +1,4 @@
-"""For authors: an adapter that shows how, bars that repeat, checks against look-ahead, and the adapter contract."""
+"""For authors: an adapter that shows how, bars that repeat, checks against look-ahead, and contracts to keep."""
 
 from backtester_model_core.testing.checks import CHECKS
 from backtester_model_core.testing.checks.features import (
@@ -32,9 +32,13 @@ from backtester_model_core.testing.checks.trading import (
     follow_weights,
 )
 from backtester_model_core.testing.checks.universe import find_survivorship
-from backtester_model_core.testing.contract.adapters import AdapterContract, check_adapter
+from backtester_model_core.testing.contract.adapters import AdapterContract, ModelContract, check_adapter
 from backtester_model_core.testing.contract.contract import Contract, check_contract
+from backtester_model_core.testing.contract.extensions import ExtensionContract
+from backtester_model_core.testing.contract.features import FeatureContract, check_features
+from backtester_model_core.testing.contract.labels import LabelContract, check_labels
 from backtester_model_core.testing.contract.outcomes import CheckResult, ContractReport
+from backtester_model_core.testing.contract.sources import DataSourceContract, check_data_source
 from backtester_model_core.testing.echo import EchoAdapter, EchoModelConfig
 from backtester_model_core.testing.leak import Leak
 from backtester_model_core.testing.lookahead import (
@@ -60,18 +64,26 @@ __all__ = [
     "CheckResult",
     "Contract",
     "ContractReport",
+    "DataSourceContract",
     "EchoAdapter",
     "EchoModelConfig",
+    "ExtensionContract",
+    "FeatureContract",
+    "LabelContract",
     "Leak",
     "LookAheadVerdict",
+    "ModelContract",
     "Outcome",
     "check_adapter",
     "check_config",
     "check_contract",
+    "check_data_source",
     "check_expressions",
     "check_extension",
+    "check_features",
     "check_framework",
     "check_function",
+    "check_labels",
     "coin_toss_score",
     "feature_values",
     "find_blind_checks",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -197,6 +200,21 @@ class AdapterChecks(Contract):
         for trained in self.once("training on bars", train):
             self.looking_at(str(trained.case))
             yield trained
+
+    def savable(self) -> Iterator[Trained]:
+        """Give each trained model, where the adapter can save them."""
+        self.require("save_model")
+        return self.trained()
+
+    @contextmanager
+    def saved(self) -> Iterator[list[tuple[Trained, Path]]]:
+        """Give each trained model and a folder that it is saved in, which a check may spoil."""
+        with tempfile.TemporaryDirectory() as root:
+            saved = []
+            for number, trained in enumerate(self.savable()):
+                trained.model.save(Path(root, str(number)))
+                saved.append((trained, Path(root, str(number))))
+            yield saved
 
     def elsewhere(self) -> Elsewhere:
         """Return what a fresh process found, which every check that needs one shares."""

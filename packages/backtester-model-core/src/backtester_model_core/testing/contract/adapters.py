@@ -12,13 +12,14 @@ from backtester_model_core.testing.contract.forecasts import ForecastChecks
 from backtester_model_core.testing.contract.inputs import InputChecks
 from backtester_model_core.testing.contract.outcomes import ContractReport
 from backtester_model_core.testing.contract.packaging import PackagingChecks
+from backtester_model_core.testing.contract.processes import ProcessChecks
 from backtester_model_core.testing.contract.repetition import RepetitionChecks
 from backtester_model_core.testing.contract.saving import SavingChecks
 from backtester_model_core.testing.contract.skill import SkillChecks
 from backtester_model_core.testing.contract.training import TrainingChecks
 
 
-class AdapterContract(
+class ModelContract(
     # the last of these runs first
     SkillChecks,
     ClockChecks,
@@ -28,9 +29,17 @@ class AdapterContract(
     TrainingChecks,
     ForecastChecks,
     InputChecks,
-    ConfigurationChecks,
-    PackagingChecks,
 ):
+    """The checks of an adapter that concern its models, for further configurations of one that is certified already.
+
+    What :class:`AdapterContract` checks beside these, its package and what models do in other processes, is the
+    same for every configuration, or takes too long to ask for each.
+    """
+
+    n_checks: ClassVar[int] = 76
+
+
+class AdapterContract(ProcessChecks, ModelContract, ConfigurationChecks, PackagingChecks):
     """Checks that an adapter keeps its promises; each check's docstring says what to look at when it fails.
 
     What the adapter can do beside training and forecasting is found from the methods that it fills in; what cannot

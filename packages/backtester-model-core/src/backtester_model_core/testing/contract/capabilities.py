@@ -29,7 +29,7 @@ class CapabilityChecks(AdapterChecks):
 
     @check
     def test_compiled_step_keeps_no_row(self) -> None:
-        """Look at buffers of ``compile_step``: a row's answer must not depend on the rows before it, or change later."""
+        """Look at buffers of ``compile_step``: an answer must not depend on earlier rows, or change later."""
         for trained, step in self._steps():
             values = trained.case.rows()[0][:40]
             forth = trained.case.ask_step(step, values)
@@ -123,7 +123,9 @@ class CapabilityChecks(AdapterChecks):
     def _updatable(self) -> Iterator[Trained]:
         """Give each trained model that can be continued."""
         self.require("update_model")
-        found = [trained for trained in self.trained() if _can_continue(trained)]
+        found = self.once(
+            "continuing a model", lambda: [trained for trained in self.trained() if _can_continue(trained)]
+        )
         if not found:
             not_applicable("update_model refuses the configured models")
         for trained in found:
@@ -131,8 +133,18 @@ class CapabilityChecks(AdapterChecks):
             yield trained
 
     def _weighing(self) -> Iterator[Trained]:
+        """Give each trained model whose features can be weighed."""
         self.require("feature_importance")
-        return self.trained()
+        found = [
+            trained
+            for trained in self.trained()
+            if not isinstance(error_of(lambda one=trained: self._importance(one)), ModelError)
+        ]
+        if not found:
+            not_applicable("feature_importance refuses the configured models")
+        for trained in found:
+            self.looking_at(str(trained.case))
+            yield trained
 
     def _importance(self, trained: Trained) -> FloatArray:
         case = trained.case

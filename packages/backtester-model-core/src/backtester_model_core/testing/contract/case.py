@@ -97,9 +97,8 @@ class Case:
         self, native: Any, values: FloatArray, target: FloatArray | IntArray, *, seed: int = 0
     ) -> Any:
         """Continue a native model's training on further rows."""
-        return self.adapter.update_model(
-            native, values, target[self.n_context :], **{"seed": seed, **self.ends(len(values))}
-        )
+        ends: Any = self.ends(len(values))
+        return self.adapter.update_model(native, values, target[self.n_context :], seed=seed, **ends)
 
     def ask(self, native: Any, values: FloatArray) -> FloatArray:
         """Ask a native model about rows of one symbol; those that are only looked back on have no answer."""

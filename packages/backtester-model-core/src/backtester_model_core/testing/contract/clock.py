@@ -25,7 +25,7 @@ from backtester_model_core.testing.lookahead import (
 )
 from backtester_model_core.testing.samples import random_panel
 
-CUTS = range(100, len(BARS), 7)
+CUTS = range(100, len(BARS), 11)
 FEW_BARS = BARS.iloc[:140]
 LIVE_BARS = 30
 

@@ -87,8 +87,10 @@ class ContractReport:
 
 def explained(error: BaseException) -> str:
     """Say in one line what a check found wrong: its message, or the assertion itself, and what it was looking at."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
     said = " ".join(str(error).split())
+    if error.__traceback__ is None:  # the contract's own verdict, which was never raised
+        return said
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     is_assertion = isinstance(error, AssertionError)
     said = (said or str(frame.line)) if is_assertion else f"{type(error).__name__}: {said}"
     notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))

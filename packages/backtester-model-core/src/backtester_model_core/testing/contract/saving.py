@@ -1,22 +1,15 @@
-"""Checks of saved models: whole, the same in a fresh process, and never trusted for what they claim to be."""
+"""Checks of saved models: whole, the same after loading, and never trusted for what they claim to be."""
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from backtester_model_core.exceptions import ArtifactError
 from backtester_model_core.model import BaseModel
 from backtester_model_core.testing.contract.adapter_checks import AdapterChecks, Trained
 from backtester_model_core.testing.contract.case import error_of, same
-from backtester_model_core.testing.contract.contract import check, not_applicable
+from backtester_model_core.testing.contract.contract import check
 from backtester_model_core.typing import ModelFiles
 
 
@@ -31,7 +24,7 @@ class SavingChecks(AdapterChecks):
     @check
     def test_saved_files_are_plain_bytes(self) -> None:
         """Look at what ``save_model`` returns: bytes by lower-case names, and no pickle."""
-        for trained in self._savable():
+        for trained in self.savable():
             files = self.adapter.save_model(trained.model.native)
 
             assert files
@@ -40,15 +33,9 @@ class SavingChecks(AdapterChecks):
             assert not [name for name, content in files.items() if content[:1] == b"\x80"]
 
     @check
-    def test_saved_model_answers_the_same_in_a_fresh_process(self) -> None:
-        """Look at what ``save_model`` leaves out: it must be all that ``predict`` needs, to the last bit."""
-        for trained, answer in zip(self._savable(), self.elsewhere().of("load"), strict=True):
-            assert trained.model.predict_distribution(trained.served).frame.equals(answer)
-
-    @check
     def test_loaded_model_is_whole(self) -> None:
         """Look at an extension that changes a model beside its training."""
-        with self._saved() as saved:
+        with self.saved() as saved:
             for trained, folder in saved:
                 loaded = BaseModel.load(folder)
 
@@ -58,7 +45,7 @@ class SavingChecks(AdapterChecks):
     @check
     def test_loaded_model_can_be_saved_again(self) -> None:
         """Look at what ``load_model`` builds: it must be as whole as what training made."""
-        with self._saved() as saved:
+        with self.saved() as saved:
             for trained, folder in saved:
                 BaseModel.load(folder).save(folder)
                 answer = BaseModel.load(folder).predict(trained.served)
@@ -68,7 +55,7 @@ class SavingChecks(AdapterChecks):
     @check
     def test_damaged_model_is_refused(self) -> None:
         """Look at an adapter that goes round ``BaseModel.load``, and at one that reads files from elsewhere."""
-        with self._saved() as saved:
+        with self.saved() as saved:
             for _, folder in saved:
                 for file in sorted(folder.rglob("versions/*/*")):
                     whole = file.read_bytes()
@@ -80,7 +67,7 @@ class SavingChecks(AdapterChecks):
     @check
     def test_foreign_files_are_refused(self) -> None:
         """Look at ``load_model``: it must check the names and the content of what it is given, and never unpickle."""
-        for trained in self._savable():
+        for trained in self.savable():
             files = self.adapter.save_model(trained.model.native)
 
             assert self._refuses(trained, {}), "no files at all"
@@ -92,42 +79,10 @@ class SavingChecks(AdapterChecks):
     @check
     def test_another_task_is_refused(self) -> None:
         """Look at ``load_model``: it must compare the weights with the classes that it is given."""
-        for trained in self._savable():
+        for trained in self.savable():
             files = self.adapter.save_model(trained.model.native)
 
             assert self._refuses(trained, files, classes=(0.0, 1.0, 2.0, 3.0, 4.0))
-
-    @check
-    def test_killed_saves_leave_every_version_whole(self) -> None:
-        """Look at ``BaseModel.save``, which an extension may have wrapped: an adapter does not touch the disk.
-
-        The environment variable ``BACKTESTER_MODEL_KILLS`` says how many writers are killed; by default ten.
-        """
-        if not hasattr(os, "fork"):
-            not_applicable("this platform cannot fork")
-        with self._saved() as saved:
-            n_kills = os.environ.get("BACKTESTER_MODEL_KILLS", "10")
-            answer = subprocess.run(  # noqa: S603 - our own program
-                [sys.executable, "-m", "backtester_model_core.testing.kills", str(saved[0][1]), n_kills],
-                check=True,
-                capture_output=True,
-            )
-
-            assert json.loads(answer.stdout)["after"] == 0
-
-    def _savable(self) -> Iterator[Trained]:
-        self.require("save_model")
-        return self.trained()
-
-    @contextmanager
-    def _saved(self) -> Iterator[list[tuple[Trained, Path]]]:
-        """Give each trained model and the folder that it is saved in."""
-        with tempfile.TemporaryDirectory() as root:
-            saved = []
-            for number, trained in enumerate(self._savable()):
-                trained.model.save(Path(root, str(number)))
-                saved.append((trained, Path(root, str(number))))
-            yield saved
 
     def _refuses(
         self, trained: Trained, files: ModelFiles, *, classes: tuple[float, ...] | None = None

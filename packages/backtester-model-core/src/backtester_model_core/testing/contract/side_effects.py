@@ -30,7 +30,7 @@ FOR_EVERYBODY = re.compile(r"^PYTHON|_NUM_THREADS$|^CUDA_VISIBLE_DEVICES$|_PROXY
 @contextmanager
 def noting_changes(changes: Changes) -> Iterator[None]:
     """Note what a block changes of the process."""
-    random.random(), np.random.random_sample()  # noqa: B018, NPY002, S311 - see _generators
+    random.random(), np.random.random_sample()  # noqa: NPY002, S311 - see _generators
     before, printed = _state(), io.StringIO()
     with redirect_stdout(printed), redirect_stderr(printed):
         yield
@@ -75,10 +75,10 @@ def _generators() -> dict[str, Any]:
     Libraries that make names for themselves draw some. The generators' words change when they are seeded or put
     back, and after six hundred draws: the first of them is drawn before anything is watched.
     """
-    words: Any = np.random.get_state()[1]  # noqa: NPY002 - it is watched, not drawn from
+    words: Any = np.random.get_state(legacy=True)  # noqa: NPY002 - it is watched, not drawn from
     return {
         "the random module was seeded": random.getstate()[1][:-1],
-        "numpy.random was seeded": words.tobytes(),
+        "numpy.random was seeded": words[1].tobytes(),
     }
 
 
