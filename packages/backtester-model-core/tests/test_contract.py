@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -200,3 +202,28 @@ def test_every_check_says_what_to_look_at(contract: type[Contract]) -> None:
     silent = [name for name, body in contract.checks().items() if not look_at(body).startswith("Look at ")]
 
     assert silent == []
+
+
+def test_one_command_lists_the_checks() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "backtester_model_core.testing.contract", "extension", "labels"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert "ExtensionContract: 17 checks\n  test_extension_registers\n      Look at names" in listed
+    assert "LabelContract: 17 checks" in listed
+    assert "FeatureContract" not in listed
+
+
+def test_the_command_names_the_contracts_that_there_are() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "backtester_model_core.testing.contract", "broker"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "No contract 'broker'. There are: adapter, model, features" in done.stderr

@@ -78,6 +78,11 @@ class Contract:
                 )
 
     @classmethod
+    def described(cls) -> dict[str, str]:
+        """Return what to look at when a check fails, by its name."""
+        return {name: look_at(method) for name, method in cls.checks().items()}
+
+    @classmethod
     def checks(cls) -> dict[str, Callable[[Any], None]]:
         """Return the contract's own checks by name, in the order in which they run."""
         found: dict[str, Callable[[Any], None]] = {}

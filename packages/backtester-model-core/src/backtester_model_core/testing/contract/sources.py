@@ -156,7 +156,7 @@ class DataSourceContract(Contract):
 
     @property
     def _symbol(self) -> str | None:
-        symbols = self.config.get("symbols") or ()
+        symbols = list(self.config.get("symbols") or [])
         return symbols[0] if len(symbols) == 1 else None
 
     def raw(self) -> Any:
