@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from backtester_model_core import hookimpl
@@ -24,14 +24,20 @@ BATCH = 1000
 """The most metrics that MLflow takes at a time."""
 
 
-@hookimpl
-def backtester_result(model: BaseModel, result: WalkForwardResult) -> None:
-    """Record one walk-forward as a run of the experiment that is called by the model's name."""
+@hookimpl(wrapper=True)
+def backtester_result(model: BaseModel, result: WalkForwardResult) -> Generator[None, Any, Any]:
+    """Record one walk-forward, once every other extension has heard of it."""
+    heard = yield
+    record(model.config.model_name, result)
+    return heard
+
+
+def record(name: str, result: WalkForwardResult) -> None:
+    """Write a walk-forward as a run of the experiment that is called by the model's name."""
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE)
-    name = model.config.model_name
     experiment = client.get_experiment_by_name(name)
     number = experiment.experiment_id if experiment else client.create_experiment(name)
     run = client.create_run(number, run_name=f"{name} {result.verdict.outcome}").info.run_id
