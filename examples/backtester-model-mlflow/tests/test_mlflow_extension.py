@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from backtester_model_core import walk_forward
 from backtester_model_core.plugins import Plugins, plugins, use_plugins
-from backtester_model_core.testing import EchoAdapter, random_bars
+from backtester_model_core.testing import EchoAdapter, ExtensionContract, random_bars
 from mlflow.tracking import MlflowClient
 
 import backtester_model_mlflow.extension as extension
@@ -17,13 +18,26 @@ import backtester_model_mlflow.extension as extension
 FIELDS = {"framework": "echo", "model_name": "tracked", "random_state": 3}
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store without runs, to copy: MLflow takes seconds to lay out its tables."""
+    database = tmp_path_factory.mktemp("empty") / "runs.db"
+    MlflowClient(f"sqlite:///{database}").search_experiments()
+    return database
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def store(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Point MLflow to a store of the test's own."""
-    address = f"sqlite:///{tmp_path / 'runs.db'}"
+    address = f"sqlite:///{shutil.copy(empty, tmp_path)}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.chdir(tmp_path)
     return address
+
+
+@pytest.mark.usefixtures("store")
+class TestContract(ExtensionContract):
+    entry_point = "mlflow"
 
 
 def walked(*, tracked: bool = True, **fields: Any) -> Any:
