@@ -25,7 +25,7 @@ from backtester_model_core.testing import (
     LabelContract,
     check_contract,
     check_data_source,
-    check_extension,
+    check_extension_contract,
     check_features,
     check_labels,
     random_bars,
@@ -231,7 +231,7 @@ class Watching:
 
 
 def test_an_extension_that_watches_keeps_the_contract() -> None:
-    report = check_extension(Watching())
+    report = check_extension_contract(Watching())
 
     assert report.counts["failed"] == 0
     assert report.counts["not applicable"] == 1

@@ -116,7 +116,11 @@ class PyTorchAdapter(SequenceAdapter[TorchModel]):
         """Return values, or probabilities with 0 for a class that no training row had."""
         network, scaling = _fitted(model)
         device = find_device(model.config.device)
-        network.to(device).eval()
+        if any(weights.device.type != device.type for weights in network.parameters()):
+            network.to(
+                device
+            )  # not in every call: it renews a recurrent layer's lists, under other threads' hands
+        network.eval()
         inputs = _inputs(model, torch.from_numpy(scaling.apply(features)).to(device), ends)
         output = np.empty((len(inputs), 1 if model.classes is None else len(model.classes)))
         size = ANSWERED_ROWS[device.type]

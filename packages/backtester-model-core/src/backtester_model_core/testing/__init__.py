@@ -34,7 +34,7 @@ from backtester_model_core.testing.checks.trading import (
 from backtester_model_core.testing.checks.universe import find_survivorship
 from backtester_model_core.testing.contract.adapters import AdapterContract, ModelContract, check_adapter
 from backtester_model_core.testing.contract.contract import Contract, check_contract
-from backtester_model_core.testing.contract.extensions import ExtensionContract
+from backtester_model_core.testing.contract.extensions import ExtensionContract, check_extension_contract
 from backtester_model_core.testing.contract.features import FeatureContract, check_features
 from backtester_model_core.testing.contract.labels import LabelContract, check_labels
 from backtester_model_core.testing.contract.outcomes import CheckResult, ContractReport
@@ -80,6 +80,7 @@ __all__ = [
     "check_data_source",
     "check_expressions",
     "check_extension",
+    "check_extension_contract",
     "check_features",
     "check_framework",
     "check_function",

@@ -254,7 +254,7 @@ class ExtensionContract(Contract):
         assert self.changes_results or np.array_equal(plain, wrapped, equal_nan=True)
 
 
-def check_extension(extension: Any = None, **attributes: Any) -> ContractReport:
+def check_extension_contract(extension: Any = None, **attributes: Any) -> ContractReport:
     """Run the extension contract without pytest.
 
     Args:
