@@ -22,11 +22,12 @@ PACKAGES = {
     "scipy": "packages/backtester-model-scipy",
     "tf": "packages/backtester-model-tf",
     "torch": "packages/backtester-model-torch",
+    "isolated": "packages/backtester-model-isolated",
     "cli": "packages/backtester-model-cli",
 }
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
 DEEP = {"tf": f"{PACKAGES['tf']}[cpu]", "torch": PACKAGES["torch"]}  # what takes long to install
-COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["cli"]]
+COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["isolated"], PACKAGES["cli"]]
 WORKSPACE = [*COMMAND, *DEEP.values()]
 EXAMPLES = ["examples/backtester-model-lightgbm", "examples/backtester-model-mlflow"]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
@@ -93,8 +94,11 @@ def tests(session: nox.Session, part: str) -> None:
     elif part == "scipy":
         # Independent estimates to agree with; the package itself needs neither of them.
         install_packages(session, CORE_TESTS, PACKAGES["scipy"], tools=["pytest-cov", "arch", "statsmodels"])
+    elif part == "isolated":
+        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], PACKAGES["isolated"], tools=["pytest-cov"])
     elif part in DEEP:
-        install_packages(session, CORE_TESTS, DEEP[part], tools=["pytest-cov"])
+        # With what lets the session `isolated` ask it from another environment.
+        install_packages(session, CORE_TESTS, DEEP[part], PACKAGES["isolated"], tools=["pytest-cov"])
     elif part == "cli":
         install_packages(session, *COMMAND)
     else:
@@ -103,6 +107,42 @@ def tests(session: nox.Session, part: str) -> None:
     if part not in {"cli", "workflows"} and not session.posargs:
         arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
     run_pytest(session, *arguments)
+
+
+@nox.session
+def isolated(session: nox.Session) -> None:
+    """Serve a walk-forward by TensorFlow and torch, each in an environment of its own, from one that has neither."""
+    install_packages(session, CORE_TESTS, PACKAGES["isolated"])
+    for part in DEEP:
+        python = find_environment(session, part) or make_environment(session, part)
+        session.env[f"BACKTESTER_MODEL_{part.upper()}_PYTHON"] = str(python)
+    run_pytest(session, "tests/test_isolated_environments.py")
+
+
+def find_environment(session: nox.Session, part: str) -> Path | None:
+    """Return the interpreter of the session that tests a package, where it is there and has what is needed."""
+    python = Path(session.virtualenv.location).resolve().parent / f"tests-{part}" / "bin" / "python"
+    asked = f"import backtester_model_isolated.child, backtester_model_{part}.adapter"
+    if not python.exists():
+        return None
+    answer = session.run(
+        str(python), "-I", "-c", f"{asked}; print('here')", silent=True, success_codes=[0, 1], external=True
+    )
+    return python if str(answer).strip().endswith("here") else None
+
+
+def make_environment(session: nox.Session, part: str) -> Path:
+    """Make an environment with a package and what asks it from another."""
+    folder = Path(session.virtualenv.location).resolve().parent / f"isolated-{part}"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        session.run("python", "-m", "venv", str(folder))
+    install = [str(python), "-m", "pip", "install", "--quiet"]
+    session.run(*install, *BUILD_BACKEND, external=True)
+    packages = [PACKAGES["core"], DEEP[part], PACKAGES["isolated"]]
+    editable = [word for package in packages for word in ("-e", f"./{package}")]
+    session.run(*install, "--no-build-isolation", *editable, external=True)
+    return python
 
 
 @nox.session

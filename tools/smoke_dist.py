@@ -9,6 +9,7 @@ from pathlib import Path
 
 import backtester_model_cli
 import backtester_model_core
+import backtester_model_isolated
 import backtester_model_scipy
 import backtester_model_sklearn
 import backtester_model_tf
@@ -27,6 +28,7 @@ def expect(condition: bool, fault: str) -> None:
 def main() -> None:
     """Check imports, entry points, the command, and one small run."""
     adapters = (
+        backtester_model_isolated,
         backtester_model_scipy,
         backtester_model_sklearn,
         backtester_model_tf,
@@ -38,15 +40,20 @@ def main() -> None:
         expect(installed, f"{package.__name__} comes from {package.__file__}")
 
     available = [info.name for info in ModelFactory.available()]
-    expect(available == ["pytorch", "scipy", "sklearn", "tensorflow"], f"the adapters are {available}")
+    expect(
+        available == ["isolated", "pytorch", "scipy", "sklearn", "tensorflow"],
+        f"the adapters are {available}",
+    )
 
     command = [str(Path(sys.executable).parent / "backtester-model"), "adapters"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     expect("sklearn" in listed, f"the command lists {listed}")
 
     bars = sample_bars(["FB"])
+    backtester_model_isolated.allow_interpreter(sys.executable)
+    needed = {"isolated": {"python": sys.executable, "adapter": "sklearn"}}
     for framework in available:
-        result = walk_forward({"framework": framework}, bars)
+        result = walk_forward({"framework": framework, **needed.get(framework, {})}, bars)
         expect(result.signals.index.equals(bars.index), "a bar has no signal of its own")
         sys.stdout.write(f"{len(result.signals)} signals of {framework} from the installed packages\n")
 

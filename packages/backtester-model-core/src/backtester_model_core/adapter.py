@@ -89,6 +89,10 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
         """Say whether training wants later rows to stop early by."""
         return False
 
+    def versions(self, config: ModelConfig) -> tuple[str, ...]:
+        """Name what forecasts depend on beside what is installed here, such as ``tensorflow@keras 3.15.1``."""
+        return ()
+
     def training_notes(self, model: NativeT) -> tuple[str, ...]:
         """Say what is worth knowing about a trained model: a missing class, a convergence warning."""
         return ()

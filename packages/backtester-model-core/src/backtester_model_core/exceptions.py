@@ -14,7 +14,8 @@
     ├── PluginError                RuntimeError  a plugin that cannot be used
     │   ├── AdapterNotFoundError   LookupError   nobody installed answers for a framework
     │   ├── BrokenPluginError      ImportError   a plugin that is installed but does not load
-    │   └── DuplicatePluginError   ValueError    two distributions claim one name
+    │   ├── DuplicatePluginError   ValueError    two distributions claim one name
+    │   └── IsolationError  ChildProcessError    an adapter's own process that does not start, dies, hangs or errs
     ├── ModelError                 RuntimeError  a model that cannot do what was asked
     │   ├── NotTrainedError        RuntimeError  predict or save before train
     │   ├── FeatureMismatchError   ValueError    features other than those the model was trained on
@@ -216,6 +217,16 @@ class DuplicatePluginError(PluginError, ValueError):
     def between(cls, name: str, claims: Iterable[str]) -> Self:
         """Name every distribution that claims the name."""
         return cls(f"The name {name!r} is claimed by {' and '.join(claims)}. Uninstall all but one.")
+
+
+class IsolationError(PluginError, ChildProcessError):
+    """An adapter in a process of its own that does not start, dies, hangs or speaks out of turn."""
+
+    @classmethod
+    def of(cls, adapter: str, python: str, problem: str, *, last_words: str = "") -> Self:
+        """Name the adapter, its interpreter, what became of the process, and the end of what it printed."""
+        printed = f" Its last words:\n{last_words}" if last_words else " It printed nothing."
+        return cls(f"The adapter {adapter!r} in a process of {python} {problem}.{printed}")
 
 
 class ModelError(BacktesterModelError, RuntimeError):

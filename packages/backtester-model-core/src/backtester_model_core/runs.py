@@ -192,6 +192,11 @@ def logging_into(folder: Path) -> Iterator[None]:
         _LOGS.reset(token)
 
 
+def log_folder() -> Path | None:
+    """Return the folder that trainings write their logs into; ``None`` where there is no run folder."""
+    return _LOGS.get()
+
+
 def new_log_folder() -> Path | None:
     """Make a folder for the logs of the training that is under way; ``None`` where there is no run folder."""
     folder = _LOGS.get()

@@ -28,7 +28,7 @@ from backtester_model_core.config import ModelConfig, parse_config
 from backtester_model_core.dataset import OPTIONAL_COLUMNS, Dataset, Prediction
 from backtester_model_core.exceptions import ArtifactError, ModelError, NotTrainedError
 from backtester_model_core.monitoring import Reference
-from backtester_model_core.plugins import MODELS, config_class, plugins, registered_model
+from backtester_model_core.plugins import MODELS, config_class, plugins, registered_model, versions_of
 from backtester_model_core.runs import digest_of, digest_of_code
 from backtester_model_core.signals import Residuals, SignalPolicy
 from backtester_model_core.typing import FloatArray, ModelFiles, TimeArray
@@ -50,8 +50,8 @@ MAX_CONTEXT = 1_000
 TOLERANCE = 1e-5
 """How far replayed forecasts may be off, as a share of the largest stored one."""
 
-NO_NUMBERS = {"hypothesis", "joblib", "numba", "pluggy", "pyarrow", "pydantic", "pytest", "pyyaml"}
-"""Dependencies that no forecast depends on: in another version of these a model is the same."""
+NO_NUMBERS = {"code", "hypothesis", "joblib", "numba", "pluggy", "pyarrow", "pydantic", "pytest", "pyyaml"}
+"""What no forecast depends on: in another version of these a model is the same. ``code`` is a digest of sources."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def to_artifact(model: BaseModel, policy: SignalPolicy | None = None) -> Artifac
         data=model.trained_on.data,
         seed=model.seed,
         threads=os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
-        versions=_versions(model.config.framework),
+        versions=_versions(config),
         policy=PolicyRecord(
             signal_threshold=policy.signal_threshold,
             confidence_threshold=policy.confidence_threshold,
@@ -177,7 +177,7 @@ def code_facts(model: BaseModel) -> dict[str, Any]:
     owners = [type(model), *(type(part) for part in [getattr(model, "adapter", None)] if part is not None)]
     return {
         "sources": digest_of_code([ModelFrameworkAdapter, *owners]),
-        "versions": plugins().versions(model.config.framework),
+        "versions": versions_of(model.config),
         "extensions": plugins().sources(),
     }
 
@@ -235,7 +235,7 @@ def _restored_policy(config: ModelConfig, record: PolicyRecord, state: _State) -
 
 def _check_versions(manifest: Manifest, on_other_versions: OtherVersions) -> None:
     """Refuse a model of other library versions, or warn of all of them once."""
-    here = _versions(str(manifest.config.get("framework")))
+    here = _versions(manifest.config)
     names = sorted((here.keys() | manifest.versions.keys()) - NO_NUMBERS)
     differing = [
         f"{name} {manifest.versions.get(name, 'absent')} (here {here.get(name, 'absent')})"
@@ -377,10 +377,10 @@ def _registered_name(model: BaseModel) -> str | None:
     )
 
 
-def _versions(framework: str) -> dict[str, str]:
-    """Return the versions that forecasts depend on, by distribution."""
-    named = (text.split(" ", 1) for text in plugins().versions(framework))
-    found = {name: version for name, version in named if name.lower() not in NO_NUMBERS}
+def _versions(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions that forecasts depend on, by distribution; one of elsewhere is named ``adapter@name``."""
+    named = (text.split(" ", 1) for text in versions_of(config))
+    found = {name: one for name, one in named if name.rpartition("@")[2].lower() not in NO_NUMBERS}
     return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
 
 

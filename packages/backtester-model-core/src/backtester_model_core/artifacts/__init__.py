@@ -10,6 +10,7 @@ from backtester_model_core.artifacts.formats import (
 )
 from backtester_model_core.artifacts.manifest import (
     MANIFEST,
+    MAX_BYTES,
     Artifact,
     DataRecord,
     Manifest,
@@ -20,6 +21,7 @@ from backtester_model_core.artifacts.versions import VersionFolder, read_saved
 
 __all__ = [
     "MANIFEST",
+    "MAX_BYTES",
     "Artifact",
     "DataRecord",
     "Manifest",

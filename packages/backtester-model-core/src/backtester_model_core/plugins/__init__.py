@@ -6,7 +6,7 @@ Extensions are light and are loaded together, each in its own try: one that is b
 
 from backtester_model_core.plugins.installed import ADAPTERS_GROUP, EXTENSIONS_GROUP, FIRST_PARTY, PluginInfo
 from backtester_model_core.plugins.manager import Plugins, plugins, use_plugins
-from backtester_model_core.plugins.names import config_class, registered_model
+from backtester_model_core.plugins.names import config_class, registered_model, versions_of
 from backtester_model_core.plugins.registry import MODELS, Registry
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "plugins",
     "registered_model",
     "use_plugins",
+    "versions_of",
 ]

@@ -21,6 +21,7 @@ FIRST_PARTY = {
     "tensorflow": "backtester-model-tf",
     "pytorch": "backtester-model-torch",
     "scipy": "backtester-model-scipy",
+    "isolated": "backtester-model-isolated",
 }
 """Framework names that only these distributions may claim, unless BACKTESTER_MODEL_ALLOW names another."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from backtester_model_core.config import ModelConfig
+from backtester_model_core.config import ModelConfig, parse_config
 from backtester_model_core.exceptions import DuplicatePluginError
 from backtester_model_core.plugins.installed import FIRST_PARTY
 from backtester_model_core.plugins.manager import plugins
@@ -40,3 +40,18 @@ def config_class(framework: str) -> type[ModelConfig]:
     if registered_model(framework) is not None:
         return ModelConfig
     return plugins().adapter(framework).config_class
+
+
+def versions_of(config: ModelConfig | Mapping[str, Any]) -> list[str]:
+    """Name what a configuration's results depend on, as installed here, and elsewhere where its adapter says so.
+
+    Args:
+        config: A configuration, or its fields, which are only read by an adapter that depends on something elsewhere.
+    """
+    framework = config.framework if isinstance(config, ModelConfig) else str(config.get("framework"))
+    here = plugins().versions(framework)
+    if framework not in plugins().frameworks() or not plugins().adapter(framework).can("versions"):
+        return here
+    adapter = plugins().adapter(framework)
+    parsed = config if isinstance(config, ModelConfig) else parse_config(adapter.config_class, config)
+    return sorted({*here, *adapter.versions(parsed)})
