@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from backtester_model_core.adapter import ModelFrameworkAdapter
 from backtester_model_core.factory import load_config
 from backtester_model_core.plugins import plugins
-from backtester_model_core.testing.specimens import context_of
+from backtester_model_core.testing.contract.case import Case
 from backtester_model_isolated import allow_interpreter
 
-N_TRAIN, N_FEATURES, CLASSES = 2_000, 20, (0.0, 1.0)
+N_TRAIN, N_FEATURES = 2_000, 20
 ASKED = {1: 400, 100: 200, 10_000: 20}
 """Rows of a forecast, and how often it is timed."""
 
@@ -42,31 +41,18 @@ class Contestant:
     """One adapter and its model, asked about rows as the core would."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
-        self.config = load_config({"lookback_period": 30, **fields})
-        self.adapter: ModelFrameworkAdapter[Any] = plugins().adapter(self.config.framework)
-        self.n_context = context_of(self.adapter, self.config)
+        config = load_config({"lookback_period": 30, **fields})
+        self.case = Case(plugins().adapter(config.framework), config)
         self.model: Any = None
 
     def train(self) -> None:
         """Build and train the model."""
-        values, target = rows_of(N_TRAIN + self.n_context)
-        self.model = self.adapter.train_model(
-            self.adapter.initialize_model(self.config),
-            values,
-            target[self.n_context :],
-            classes=CLASSES,
-            seed=0,
-            **self.ends(N_TRAIN),
-        )
+        self.model = self.case.native(*rows_of(N_TRAIN + self.case.n_context))
 
     def ask(self, n_rows: int) -> np.ndarray[Any, Any]:
         """Forecast so many rows."""
-        values, _ = rows_of(n_rows + self.n_context)
-        return self.adapter.predict(self.model, values, **self.ends(n_rows))
-
-    def ends(self, n_rows: int) -> dict[str, Any]:
-        """Say where the rows stand, for a model that looks back."""
-        return {"ends": np.arange(self.n_context, self.n_context + n_rows)} if self.n_context else {}
+        values, _ = rows_of(n_rows + self.case.n_context)
+        return self.case.ask(self.model, values)
 
 
 _rows: dict[int, tuple[Any, Any]] = {}

@@ -126,6 +126,20 @@ class LeastSquares(ModelFrameworkAdapter[Any]):
         return forecast
 
 
+class GivenDirection(ModelFrameworkAdapter[Any]):
+    """Leans as the column x0 says, from the training mean, with nothing to estimate: its IC is that of x0."""
+
+    def initialize_model(self, config: ModelConfig) -> Any:
+        return None
+
+    def train_model(self, model: Any, features: Floats, target: Any, **options: Any) -> Any:
+        return float(target.mean())
+
+    def predict(self, model: Any, features: Floats) -> Floats:
+        forecast: Floats = model + SMALL_IC * VOLATILITY * features[:, 0]
+        return forecast
+
+
 class Distorted(ModelFrameworkAdapter[Any]):
     """Knows the true log-odds of a rise, the column x0, and says something else."""
 
@@ -183,15 +197,21 @@ def calibration_errors(say: Callable[[Floats], Floats] | None, seed: int) -> lis
 
 
 GATED = (
+    ("given direction", 1, 2_520, 0.0, 1),
     ("least squares", 1, 2_520, 0.0, 1),
     ("logistic", 1, 2_520, 0.0, 1),
+    ("given direction", 1, 2_520, SMALL_IC, 1),
     ("least squares", 1, 2_520, SMALL_IC, 1),
     ("logistic", 1, 2_520, SMALL_IC, 1),
     ("least squares", 1, 3_780, SMALL_IC, 2),
     ("least squares", 1, 5_040, SMALL_IC, 2),
     ("least squares", N_SYMBOLS, 1_512, SMALL_IC, 4),
 )
-"""Model, symbols, bars and true IC of each line, and by what its runs are divided: longer ones take longer."""
+"""Model, symbols, bars and true IC of each line, and by what its runs are divided: longer ones take longer.
+
+The IC is that of what there is to know. A model that must estimate its weights forecasts with less; one whose direction
+is given forecasts with all of it.
+"""
 THRESHOLDS: Mapping[str, Mapping[str, Any]] = {
     "fixed, 0.5": {"confidence_threshold": 0.5},
     "fixed, 0.52": {"confidence_threshold": 0.52},
@@ -272,6 +292,7 @@ def main() -> None:
     plugins = Plugins(discover=False, environ={})
     plugins.register_adapter("logistic", Logistic)
     plugins.register_adapter("least_squares", LeastSquares)
+    plugins.register_adapter("given_direction", GivenDirection)
     plugins.register_adapter("distorted", Distorted)
     few = max(chosen.runs // 10, 2)
     tables: Mapping[str, Callable[[], None]] = {

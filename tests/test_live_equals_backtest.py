@@ -66,9 +66,10 @@ def test_the_sample_bars_replayed_live_give_the_backtest(name: str, tmp_path: Pa
     assert report.n_signals == 1_270
 
 
-def test_a_panel_of_a_hundred_symbols_replayed_live_gives_the_backtest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["logistic", "kalman", "lstm_pytorch", "lstm_tensorflow"])
+def test_a_panel_of_a_hundred_symbols_replayed_live_gives_the_backtest(name: str, tmp_path: Path) -> None:
     panel = random_panel(100, 300, seed=5, momentum=0.1, lives={"S007": (90, 300), "S011": (0, 280)})
-    walk_forward(config_of("logistic", validation={"train_size": 200, "test_size": 50}), panel, out=tmp_path)
+    walk_forward(config_of(name, validation={"train_size": 200, "test_size": 50}), panel, out=tmp_path)
 
     report = replay_diff(tmp_path)
 

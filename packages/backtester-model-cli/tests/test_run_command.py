@@ -13,7 +13,7 @@ import pytest
 
 from backtester_model_core.hookspecs import hookimpl
 from backtester_model_core.plugins import Plugins, use_plugins
-from backtester_model_core.testing import random_bars
+from backtester_model_core.testing import random_bars, random_panel
 
 RESULT_FILES = {
     "bars.npz",
@@ -208,6 +208,28 @@ def test_every_table_is_shown_with_its_baselines(invoke, write_config, bars_csv,
         assert heading in done.stdout
     assert "About the bars" in done.stdout
     assert "signals.parquet, timings.json" in " ".join(done.stdout.split())
+
+
+def test_a_window_shows_what_its_signals_came_to(invoke, write_config, bars_csv, tmp_path) -> None:
+    config = write_config(gate={"mode": "off"}, confidence_threshold=0.5)
+
+    done = invoke("run", config, "--bars", bars_csv, "--out", tmp_path / "run")
+
+    table = " ".join(done.stdout.partition("Windows")[2].partition("Out of sample")[0].split())
+    first = pd.read_csv(tmp_path / "run" / "windows.csv").iloc[0]
+    assert all(name in table for name in ("hits", "net", "traded"))
+    shares = [f"{first[name]:.1%}" for name in ("hit_rate", "net_return", "mean_turnover")]
+    assert " ".join(shares) in table
+
+
+def test_a_panel_shows_the_verdict_on_the_order_and_on_each_symbol(invoke, write_config, tmp_path) -> None:
+    panel = tmp_path / "panel.csv"
+    random_panel(3, 400, seed=2).to_csv(panel)
+
+    done = invoke("run", write_config(), "--bars", panel, "--out", tmp_path / "run")
+
+    table = done.stdout.partition("Skill, taken apart")[2].partition("Windows")[0]
+    assert all(name in table for name in ("order of symbols", "S000", "S001", "S002", "no skill shown"))
 
 
 def test_more_windows_than_fit_are_cut_out_of_the_middle(invoke, write_config, bars_csv, tmp_path) -> None:

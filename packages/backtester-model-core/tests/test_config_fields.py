@@ -169,14 +169,16 @@ class Alarm:
     def observe(self, now, *, served, forecast, learned):
         self.n_seen += 1
         kinds = {40: EventKind.FEATURE_DRIFT, 90: EventKind.CONCEPT_DRIFT}
-        return [Event(now, kind, "it rings") for every, kind in kinds.items() if self.n_seen % every == 0]
+        rings = [kind for every, kind in kinds.items() if self.n_seen % every == 0]
+        return [Event(now, kind, "it rings", figures={"n_since": 30.0}) for kind in rings]
 
 
 def watched(config, bars):
-    """The instants of the trainings that a watch brings about."""
+    """The instants of the trainings that a watch brings about, and the rows that each learns from."""
     model = create_model(config)
     lived = live_through(model, model.prepare(bars()), retraining_policy(config), watch=Alarm())
-    return [str(window.fit_at) for window in lived.windows if window.trained_at is None]
+    trained = [window for window in lived.windows if window.trained_at is None]
+    return [(str(window.fit_at), len(window.train_rows)) for window in trained]
 
 
 def cross_validated(config, bars):
@@ -432,6 +434,9 @@ SCENARIOS: dict[str, Scenario] = {
     "retraining.n_events": Scenario(1, 2, given={"retraining": {"policy": "drift"}}, bars=long, run=watched),
     "retraining.cooldown": Scenario(0, 60, trainings, given=ALWAYS),
     "retraining.min_new_labels": Scenario(0, 60, trainings, given=ALWAYS),
+    "retraining.min_after_change": Scenario(
+        None, 40, given={"retraining": {"policy": "drift"}}, bars=long, run=watched
+    ),
     "retraining.max_trainings": Scenario(None, 2, trainings, given=ALWAYS),
     "retraining.expires_after": Scenario(None, 20, reasons),
     "retraining.challenge": Scenario("off", "if_better", trainings, given=IN_TURN, bars=rising),

@@ -430,8 +430,9 @@ def test_every_policy_is_asked_on_what_was_known_by_then(linear_config, bars, ho
 class Bell:
     """A watch that rings at a decision time, and checks that it is shown nothing early."""
 
-    def __init__(self, day):
+    def __init__(self, day, *, n_since=30):
         self.day = day
+        self.n_since = n_since
         self.references = []
         self.learned = []
 
@@ -444,7 +445,8 @@ class Bell:
         assert (learned.label_end <= now).all()
         self.learned += learned.known_at.tolist()
         rings = now == self.day.to_datetime64()
-        return [Event(now, EventKind.CONCEPT_DRIFT, "it rings")] if rings else []
+        figures = {"n_since": float(self.n_since)}
+        return [Event(now, EventKind.CONCEPT_DRIFT, "it rings", figures=figures)] if rings else []
 
 
 def test_drift_that_a_watch_notices_trains_at_the_same_session(counting, bars):
@@ -461,6 +463,30 @@ def test_drift_that_a_watch_notices_trains_at_the_same_session(counting, bars):
     assert len(bell.learned) == len(set(bell.learned))
 
 
+@pytest.mark.parametrize(("n_since", "least", "n_learned"), [(40, 20, 40), (10, 20, 18), (100, None, 164)])
+def test_a_training_after_a_rise_of_errors_learns_from_what_came_since(
+    counting, bars, n_since, least, n_learned
+):
+    config = retrained(counting, policy="drift", min_after_change=least)
+    model = create_model(config)
+    bell = Bell(bars.index[170], n_since=n_since)
+
+    live_through(model, model.prepare(bars), retraining_policy(config), watch=bell)
+
+    # The outcome of bar 168 is the latest that is known at the close of bar 170.
+    assert bell.references[1] == n_learned
+
+
+def test_no_later_training_looks_behind_a_change(counting, bars):
+    config = retrained(counting, policy={"any": ["drift", "schedule"]}, every=60, min_after_change=20)
+    model = create_model(config)
+    bell = Bell(bars.index[170], n_since=40)
+
+    live_through(model, model.prepare(bars), retraining_policy(config), watch=bell)
+
+    assert bell.references == [120 - 5 - 2, 40, 40 + 60, 40 + 120]
+
+
 @pytest.mark.parametrize(
     ("policy", "fields"),
     [
@@ -469,6 +495,7 @@ def test_drift_that_a_watch_notices_trains_at_the_same_session(counting, bars):
         ("skill", {}),
         ("accuracy", {"challenge": "if_better"}),
         ("drift", {"rollback_sessions": 60}),
+        ("drift", {"min_after_change": 40}),
         ("data_quality", {}),
         ("age", {"challenge": "unless_worse"}),
         (

@@ -31,6 +31,28 @@ def test_a_clear_rise_is_found_soon_after_it(name):
     assert 1000 < found[0] < 1150
 
 
+def dates(detector, stream):
+    """The values from which on, says a detector, they had risen."""
+    return [t + 1 - n_since for t, value in enumerate(stream) if (n_since := detector.update(value))]
+
+
+@pytest.mark.parametrize("name", ["adwin", "page_hinkley"])
+def test_a_rise_is_dated_when_it_was_and_not_when_it_was_found(name):
+    first = [dates(DETECTORS[name](), errors(0.2, 0.6, seed=seed))[0] for seed in range(15)]
+
+    assert np.median(first) == pytest.approx(1000, abs=20)
+
+
+def test_ddm_dates_a_rise_from_its_warning():
+    # A rate of a tenth and s = 0.03 after a hundred values; the next errors pass two deviations, then three.
+    stream = [1.0 if t % 10 == 9 else 0.0 for t in range(100)] + [1.0] * 50
+    rates = np.cumsum(stream) / np.arange(1, 151)
+    upper = rates + np.sqrt(rates * (1 - rates) / np.arange(1, 151))
+    warned = next(t for t in range(100, 150) if upper[t] > 0.1 + 2 * 0.03)
+
+    assert dates(Ddm(), stream)[0] == pytest.approx(warned, abs=1)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fall_is_no_alarm(name):
     assert alarms(DETECTORS[name](), errors(0.6, 0.2, seed=1)) == []
@@ -101,18 +123,30 @@ def test_page_hinkley_by_hand():
     detector = PageHinkley(allowance=0.0, threshold=5.0)
     stream = [0.0, 1.0] * 30 + [1.0] * 20
 
-    mean, squares, total, least, expected = 0.0, 0.0, 0.0, 0.0, None
+    mean, squares, total, least, expected = 0.0, 0.0, 0.0, 0.0, []
     for n, value in enumerate(stream, start=1):
         squares += (value - mean) ** 2 * (n - 1) / n
         mean += (value - mean) / n
         if n >= 30:
             total += (value - mean) / sqrt(squares / n)
             least = min(least, total)
-            if expected is None and total - least > 5.0:
-                expected = n - 1
+            if total - least > 5.0:
+                expected.append(n - 1)
+                total = least = 0.0
 
-    assert alarms(detector, stream) == [expected]
-    assert 60 < expected < 70
+    assert alarms(detector, stream) == expected
+    assert 60 < expected[0] < 70
+
+
+def test_page_hinkley_tells_again_of_errors_that_stay_up_and_no_more_once_they_are_back():
+    detector = PageHinkley()
+
+    while_up = alarms(detector, errors(0.3, 0.6, seed=5))
+    back = alarms(detector, errors(0.3, seed=6))
+
+    assert len(while_up) >= 3
+    assert while_up[0] > 1000
+    assert back == []
 
 
 def test_ddm_by_hand():

@@ -178,3 +178,35 @@ def test_repeating_a_run_is_no_further_trial(linear_config, bars, tmp_path):
     again = walk_forward(linear_config, bars, out=tmp_path)
 
     assert again.return_metrics == first.return_metrics
+
+
+def test_what_each_window_earned_adds_up_to_what_all_did(linear_config):
+    bars = random_bars(700, seed=8, momentum=0.4)
+    config = linear_config.model_copy(update={"confidence_threshold": 0.5})
+
+    result = walk_forward(config, bars)
+
+    windows, figures = result.windows, result.return_metrics["signals"]
+    assert np.prod(1 + windows["net_return"]) - 1 == pytest.approx(figures["total_return"])
+    net = result.returns["signals"].set_axis(result.returns.index.tz_localize(None))
+    last = windows.iloc[-1]
+    own = net.loc[last["serves_from"].tz_localize(None) :]
+    assert last["net_return"] == pytest.approx(np.prod(1 + own) - 1)
+    traded = windows["mean_turnover"] * windows["n_served"]
+    assert traded.sum() == pytest.approx(figures["mean_turnover"] * len(net), rel=0.01)
+
+
+def test_the_hit_rate_of_a_window_is_that_of_its_signals(linear_config):
+    bars = random_bars(700, seed=8, momentum=0.4)
+    config = linear_config.model_copy(update={"confidence_threshold": 0.5})
+
+    result = walk_forward(config, bars)
+
+    of_all = result.signal_table.loc[["LONG", "STRONG_BUY", "SHORT", "STRONG_SELL"]]
+    hits = (of_all["hit_rate"] * of_all["n_known"]).sum() / of_all["n_known"].sum()
+    weight = result.signals.loc[result.predictions.index, "target_weight"]
+    outcome = result.predictions["outcome"]
+    counted = ((weight != 0) & outcome.notna()).groupby(result.predictions["window"]).sum()
+    mean = (result.windows["hit_rate"] * counted.to_numpy()).sum() / counted.sum()
+    assert mean == pytest.approx(hits)
+    assert 0.4 < mean < 1

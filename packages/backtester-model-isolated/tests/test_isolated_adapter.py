@@ -19,7 +19,7 @@ from backtester_model_core.runs import logging_into
 from backtester_model_core.saving import code_facts
 from backtester_model_core.streaming.answers import Answers
 from backtester_model_core.testing import random_bars, synthetic_rows
-from backtester_model_core.testing.specimens import frame, series
+from backtester_model_core.testing.contract.case import frame, series
 from backtester_model_core.walkforward import walk_forward
 from backtester_model_isolated.interpreters import INTERPRETERS, allow_interpreter
 

@@ -17,7 +17,7 @@ from backtester_model_core.exceptions import AdapterNotFoundError, ConfigError, 
 from backtester_model_core.factory import create_model, load_config
 from backtester_model_core.plugins import plugins
 from backtester_model_core.testing import synthetic_rows
-from backtester_model_core.testing.specimens import frame, series
+from backtester_model_core.testing.contract.case import frame, series
 from backtester_model_isolated import children, process, protocol
 from backtester_model_isolated.children import CHILDREN, Children
 from backtester_model_isolated.process import Place

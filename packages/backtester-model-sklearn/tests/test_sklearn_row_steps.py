@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from backtester_model_core.compiled import numba_is_here
 from backtester_model_core.exceptions import ModelError
+from backtester_model_sklearn import tree_walks
 from backtester_model_sklearn.adapter import SklearnAdapter
 from backtester_model_sklearn.config import SklearnModelConfig
 from backtester_model_sklearn.model import SklearnModel
 from backtester_model_sklearn.row_steps import SCORERS, VALUES, one_vs_rest_link, row_step
-from backtester_model_sklearn.tree_steps import walk_together
+from backtester_model_sklearn.tree_walks import walk_together
 
 ADAPTER = SklearnAdapter()
 ENGINES = [False, pytest.param(True, marks=pytest.mark.skipif(not numba_is_here(), reason="needs numba"))]
@@ -170,6 +171,19 @@ def test_a_classifier_by_trees_answers_a_row_as_predict_does(
     model = trained(tree_fields(name, "Classifier"), n_classes)
 
     assert_step_is_predict(model, compiled=compiled)
+
+
+@pytest.mark.parametrize("limit", ["LEAVES", "MOST_BYTES"])
+@pytest.mark.parametrize("name", ["RandomForestClassifier", "GradientBoostingClassifier"])
+def test_more_trees_than_go_together_answer_as_predict_does(
+    name: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        tree_walks, limit, 20
+    )  # so few leaves share an integer, or so few bytes would be kept
+    model = trained({"model_class": name, "hyperparameters": SMALL}, 3)
+
+    assert_step_is_predict(model, compiled=False)
 
 
 @pytest.mark.parametrize(

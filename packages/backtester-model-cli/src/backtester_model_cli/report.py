@@ -17,6 +17,7 @@ from backtester_model_cli.result_tables import (
     metrics_table,
     returns_table,
     signals_table,
+    verdicts_table,
     windows_table,
 )
 
@@ -39,6 +40,8 @@ def show_result(result: WalkForwardResult, *, notes: Sequence[BarsNote], out: Pa
     """
     console = results_console()
     console.print(f"{result.verdict.sentence}\n", style="bold", soft_wrap=True)
+    if (verdicts := verdicts_table(result)) is not None:
+        console.print(verdicts, "")
     tables = [windows_table(result), metrics_table(result), calibration_table(result), signals_table(result)]
     for table in [*tables, returns_table(result), funnel_table(result)]:
         console.print(table, "")

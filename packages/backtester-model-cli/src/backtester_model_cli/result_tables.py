@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import TYPE_CHECKING
 
 from backtester_model_cli.console import new_table
@@ -19,6 +20,11 @@ MAX_EVENTS = 15
 
 WINDOW_METRICS = ("accuracy", "roc_auc", "rmse", "r2_oos", "ic")
 """The metrics of a window that fit into a line; ``windows.csv`` has all of them."""
+
+WINDOW_SHARES: Mapping[str, str] = {"hit_rate": "hits", "net_return": "net", "mean_turnover": "traded"}
+"""What a window's signals came to, in per cent."""
+
+MAX_SYMBOLS = 20
 
 ROUTINE = {"trained", "calibrated"}
 """Events of every window."""
@@ -77,7 +83,9 @@ def windows_table(result: WalkForwardResult) -> Table:
     metrics = [name for name in WINDOW_METRICS if name in windows]
     counts = ["n_train", "n_served", *(["n_refused"] if (windows["n_refused"] > 0).any() else [])]
     dates = {"fitted": format_stamps(windows["fit_at"]), "serves to": format_stamps(windows["serves_to"])}
-    table = new_table("Windows", ["#", *dates, *counts, *metrics, "gate t(g)"], text=list(dates))
+    table = new_table(
+        "Windows", ["#", *dates, *counts, *metrics, *WINDOW_SHARES.values(), "gate t(g)"], text=list(dates)
+    )
     hidden = range(MAX_WINDOWS // 2, len(windows) - MAX_WINDOWS // 2)
     for position, (number, row) in enumerate(windows.iterrows()):
         if position in hidden:
@@ -85,8 +93,30 @@ def windows_table(result: WalkForwardResult) -> Table:
                 table.add_row("...", f"{len(hidden)} more in", "windows.csv")
             continue
         figures = [format_number(row[name]) for name in (*counts, *metrics)]
+        figures += [format_share(row[name], digits=1) for name in WINDOW_SHARES]
         gate = f"{format_number(row['gate_statistic'], digits=2)} {'open' if row['gate_open'] else 'shut'}"
         table.add_row(str(number), *(column[position] for column in dates.values()), *figures, gate)
+    return table
+
+
+def verdicts_table(result: WalkForwardResult) -> Table | None:
+    """Show the verdicts of a panel taken apart: the order of its symbols, and each of them; ``None`` for one symbol.
+
+    The symbols' p-values are adjusted for how many they are; the likeliest to have skill come first.
+    """
+    if result.order_verdict is None:
+        return None
+    table = new_table(
+        "Skill, taken apart",
+        ["of", "verdict", "t(g)", "adjusted p", "decision times"],
+        text=["of", "verdict"],
+    )
+    symbols = sorted(result.symbol_verdicts.items(), key=lambda item: (isnan(item[1].p_g), item[1].p_g))
+    for name, verdict in [("order of symbols", result.order_verdict), *symbols[:MAX_SYMBOLS]]:
+        p = format_number(verdict.p_g, digits=3)
+        table.add_row(name, str(verdict.outcome), format_number(verdict.t_g, digits=2), p, f"{verdict.n:,}")
+    if len(symbols) > MAX_SYMBOLS:
+        table.add_row("...", f"{len(symbols) - MAX_SYMBOLS} more in metrics.json")
     return table
 
 

@@ -8,9 +8,8 @@ the fitted steps themselves, so a row goes the way it goes in ``predict``.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -31,11 +30,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from backtester_model_core.compiled import compile_function
 from backtester_model_core.exceptions import ModelError
 from backtester_model_core.row_steps import Link, exponential_link, logistic_link, softmax_link, value_link
 from backtester_model_core.typing import FloatArray, IntArray, RowStep
 from backtester_model_sklearn.model import SklearnModel
+from backtester_model_sklearn.tree_walks import Trees, compiled_walk, plain_walk
 
 SINGLE_TREES = (DecisionTreeClassifier, DecisionTreeRegressor)  # extra trees among them
 FORESTS = (ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor)
@@ -49,35 +48,6 @@ COLUMN_BY_COLUMN = (
 
 FURTHEST = 1e100
 """The largest raw value that is tried; scikit-learn refuses what a scaler would make infinite."""
-
-TOGETHER = 16
-"""Trees that are walked at the same time, level by level: a processor fetches the node of one while it waits for
-that of another."""
-
-
-@dataclass(frozen=True)
-class Trees:
-    """Trees as flat arrays, one behind the other.
-
-    Attributes:
-        features: (n_nodes,) the column that a node looks at.
-        thresholds: (n_nodes,) the largest value that goes left.
-        children: (2 n_nodes,) the node to the left and the one to the right; of a leaf the leaf itself.
-        values: (n_nodes, width) what a leaf adds to the scores.
-        roots: (n_trees,) first nodes.
-        depths: (n_trees,) steps from the root to the furthest leaf.
-        columns: (n_trees,) the first score that a tree adds to.
-        base: (n_scores,) what the scores begin with.
-    """
-
-    features: IntArray
-    thresholds: FloatArray
-    children: IntArray
-    values: FloatArray
-    roots: IntArray
-    depths: IntArray
-    columns: IntArray
-    base: FloatArray
 
 
 def has_trees(estimator: Any) -> bool:
@@ -101,107 +71,8 @@ def tree_step(model: SklearnModel, *, compiled: bool) -> RowStep:
         ):
             raise no_form(f"{type(transformer).__name__}, as it is configured, does not take columns apart")
     trees, link = _laid_out(model)
-    walk = _compiled_walk(trees, model.pipeline[0].n_features_in_) if compiled else _plain_walk(trees)
+    walk = compiled_walk(trees, model.pipeline[0].n_features_in_) if compiled else plain_walk(trees)
     return lambda row: link(walk(row))
-
-
-# -- walking -----------------------------------------------------------------------------------------------------
-
-
-def walk_together(
-    row: Any,
-    features: Any,
-    thresholds: Any,
-    children: Any,
-    values: Any,
-    roots: Any,
-    depths: Any,
-    columns: Any,
-    nodes: Any,
-    scores: Any,
-) -> None:
-    """Add to scores what trees say of a row, ``len(nodes)`` of them at a time, level by level; to be compiled."""
-    together = len(nodes)
-    for first in range(0, len(roots), together):
-        for tree in range(together):
-            nodes[tree] = roots[first + tree]
-        for _ in range(depths[first]):
-            for tree in range(together):
-                node = nodes[tree]
-                nodes[tree] = children[2 * node + (row[features[node]] > thresholds[node])]
-        for tree in range(together):
-            for at in range(values.shape[1]):
-                scores[columns[first + tree] + at] += values[nodes[tree], at]
-
-
-WALK = (
-    "void(float64[::1], uint32[::1], float64[::1], uint32[::1], float64[:, ::1], uint32[::1], int64[::1], "
-    "int64[::1], uint32[::1], float64[::1])"
-)
-
-
-def _compiled_walk(trees: Trees, n_features: int) -> Callable[[Sequence[float]], list[float]]:
-    walk = compile_function(walk_together, WALK)  # type: ignore[arg-type]  # a plain function is a FunctionType
-    padded = _in_groups(trees)
-    arrays = (
-        padded.features.astype(np.uint32),
-        padded.thresholds,
-        padded.children.astype(np.uint32),
-        padded.values,
-        padded.roots.astype(np.uint32),
-        padded.depths,
-        padded.columns,
-        np.empty(TOGETHER, dtype=np.uint32),
-    )
-    given, scores, base = np.empty(n_features), np.empty_like(trees.base), trees.base
-    memory, put = given.data, struct.Struct(f"{n_features}d").pack_into
-
-    def answer(row: Sequence[float]) -> list[float]:
-        put(memory, 0, *row)
-        scores[:] = base
-        walk(given, *arrays, scores)
-        answered: list[float] = scores.tolist()
-        return answered
-
-    return answer
-
-
-def _plain_walk(trees: Trees) -> Callable[[Sequence[float]], list[float]]:
-    features, thresholds = trees.features.tolist(), trees.thresholds.tolist()
-    children, values = trees.children.tolist(), trees.values.tolist()
-    starts = list(zip(trees.roots.tolist(), trees.columns.tolist(), strict=True))
-    base: list[float] = trees.base.tolist()
-
-    def answer(row: Sequence[float]) -> list[float]:
-        scores = [*base]
-        for root, column in starts:
-            at, node = -1, root
-            while node != at:
-                at = node
-                node = children[2 * at + (row[features[at]] > thresholds[at])]
-            for place, value in enumerate(values[at], start=column):
-                scores[place] += value
-        return scores
-
-    return answer
-
-
-def _in_groups(trees: Trees) -> Trees:
-    """Sort trees by depth, and walk each as far as the deepest of its group; a leaf of no value fills up the last."""
-    order = np.argsort(trees.depths, kind="stable")
-    spare = np.zeros(-len(order) % TOGETHER, dtype=np.int64)
-    leaf = len(trees.features)
-    depths = np.append(trees.depths[order], spare).reshape(-1, TOGETHER).max(axis=1)
-    return Trees(
-        features=np.append(trees.features, 0),
-        thresholds=np.append(trees.thresholds, np.inf),
-        children=np.append(trees.children, [leaf, leaf]),
-        values=np.vstack([trees.values, np.zeros(trees.values.shape[1])]),
-        roots=np.append(trees.roots[order], spare + leaf),
-        depths=np.repeat(depths, TOGETHER),
-        columns=np.append(trees.columns[order], spare),
-        base=trees.base,
-    )
 
 
 # -- laying out --------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ DECIDING = (
     "cooldown",
     "min_new_labels",
     "max_trainings",
+    "min_after_change",
     "challenge",
     "rollback_sessions",
     "warm_start",
@@ -109,6 +110,15 @@ class RetrainingConfig(Group):
         ge=1,
         le=100_000,
         description="Trainings in all, the first among them; no limit by default.",
+    )
+    min_after_change: int | None = pydantic.Field(
+        default=None,
+        ge=2,
+        le=1_000_000,
+        description=(
+            "Once errors have risen (concept_drift), learn only from sessions since they did, though at least from so "
+            "many; by default a training does not ask when they rose."
+        ),
     )
     expires_after: Size | None = pydantic.Field(
         default=None,

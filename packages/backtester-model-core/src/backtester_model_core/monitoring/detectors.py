@@ -1,12 +1,12 @@
 """Has the error risen? Detectors that read a stream of errors one value at a time, in constant memory or nearly so.
 
-Each is told one value between 0 and 1 at a time and answers whether the values have risen for good. A detector that
-has answered yes begins anew on what comes after the rise.
+Each is told one value between 0 and 1 at a time and answers how many values ago they rose for good, or zero. What a
+detector that has found a rise goes on from, it says itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import log, sqrt
 from typing import Any, Protocol, TypeAlias
 
@@ -22,8 +22,8 @@ MIN_VALUES = 30
 class Detector(Protocol):
     """What reads a stream of errors."""
 
-    def update(self, value: float) -> bool:
-        """Take the next value and say whether the values have risen."""
+    def update(self, value: float) -> int:
+        """Take the next value, and return how many values ago they rose; zero where they have not."""
         ...
 
     def snapshot(self) -> State:
@@ -44,7 +44,8 @@ class Adwin:
 
         ε = √(2/m · σ² · ln(2/δ')) + 2/(3m) · ln(2/δ'),   1/m = 1/n₀ + 1/n₁,   δ' = δ / ln n
 
-    A fall cuts the window too, but is not reported.
+    A fall cuts the window too, but is not reported. What is left of the window agrees with itself, and may have some of
+    what came before the rise: when that was is said by the two parts that are furthest apart in standard errors.
 
     Attributes:
         confidence: δ, a bound on the chance of a false cut at one look.
@@ -71,18 +72,19 @@ class Adwin:
         """Mean of the window; zero before any value."""
         return sum(total for level in self._levels for total, _ in level) / max(1, self.width)
 
-    def update(self, value: float) -> bool:
-        """Take the next value and say whether the values have risen."""
+    def update(self, value: float) -> int:
+        """Take the next value, and return how many values ago they rose; zero where they have not."""
         self._n_seen += 1
         self._levels[0].append((value, 0.0))
         self._compress()
         if self._n_seen % self.LOOK_EVERY or self.width < MIN_VALUES:
-            return False
-        has_risen = False
+            return 0
+        n_since = 0
         while (rise := self._disagreement()) is not None:
-            has_risen |= rise > 0
+            if rise > 0 and not n_since:
+                n_since = self._rose_before()
             self._drop_oldest()
-        return has_risen
+        return n_since
 
     def snapshot(self) -> State:
         """Return the state as plain data."""
@@ -109,25 +111,31 @@ class Adwin:
         width, mean = self.width, self.mean
         if width < 2 * self.MIN_PART:
             return None
-        buckets = [(size, one) for size in reversed(range(len(self._levels))) for one in self._levels[size]]
-        squares = sum(
-            spread + (total - (1 << size) * mean) ** 2 / (1 << size) for size, (total, spread) in buckets
-        )
+        squares = sum(spread + (total - n * mean) ** 2 / n for n, total, spread in self._buckets())
         variance = squares / width
         margin = log(2 * log(width) / self.confidence)
-        n_older, older, whole = 0, 0.0, mean * width
-        for size, (total, _) in buckets:
-            n_older, older = n_older + (1 << size), older + total
-            n_newer = width - n_older
-            if n_newer < self.MIN_PART:
-                return None
-            if n_older < self.MIN_PART:
-                continue
-            inverse = 1 / n_older + 1 / n_newer
-            difference = (whole - older) / n_newer - older / n_older
+        for _, inverse, difference in self._splits():
             if abs(difference) > sqrt(2 * inverse * variance * margin) + 2 / 3 * inverse * margin:
                 return difference
         return None
+
+    def _rose_before(self) -> int:
+        """Return how many values the newer part has where it lies furthest above the older, in standard errors."""
+        return max(self._splits(), key=lambda split: split[2] / sqrt(split[1]))[0]
+
+    def _buckets(self) -> Iterator[tuple[int, float, float]]:
+        """Yield number, sum and squared deviation of each bucket's values, the oldest first."""
+        for size in reversed(range(len(self._levels))):
+            for total, spread in self._levels[size]:
+                yield 1 << size, total, spread
+
+    def _splits(self) -> Iterator[tuple[int, float, float]]:
+        """Yield of each split into an older and a newer part n₁, 1/n₀ + 1/n₁, and newer less older mean."""
+        n_newer, newer, n_older, older = self.width, self.mean * self.width, 0, 0.0
+        for n, total, _ in self._buckets():
+            n_older, older, n_newer, newer = n_older + n, older + total, n_newer - n, newer - total
+            if min(n_older, n_newer) >= self.MIN_PART:
+                yield n_newer, 1 / n_older + 1 / n_newer, newer / n_newer - older / n_older
 
     def _drop_oldest(self) -> None:
         self._levels[-1].pop(0)
@@ -139,7 +147,11 @@ class PageHinkley:
     """A cumulative sum of how far values lie above their mean so far (Page 1954; Hinkley 1971).
 
     With mean x̄ₜ and deviation sₜ of the values so far, ``Mₜ = Σ (xₜ - x̄ₜ)/sₜ - δ``; the values have risen when Mₜ
-    is more than λ above its least value. Both are in deviations, so that one pair serves errors of any size.
+    is more than λ above its least value, and they rose when it was least. Both are in deviations, so that one pair
+    serves errors of any size.
+
+    After a rise the sum begins anew, and the mean goes on: where errors stay up, since the model was trained again too
+    soon to know better, the rise is told again, until they are what values mostly were.
 
     Attributes:
         allowance: δ, the rise that is let pass.
@@ -153,30 +165,34 @@ class PageHinkley:
 
     def _begin(self) -> None:
         self._n, self._mean, self._squares, self._sum, self._least = 0, 0.0, 0.0, 0.0, 0.0
+        self._n_since = 0  # values since the sum was least
 
-    def update(self, value: float) -> bool:
-        """Take the next value and say whether the values have risen."""
+    def update(self, value: float) -> int:
+        """Take the next value, and return how many values ago they rose; zero where they have not."""
         self._n += 1
         above = value - self._mean
         self._mean += above / self._n
         self._squares += above * (value - self._mean)
         if self._n < MIN_VALUES or self._squares <= 0:
-            return False
+            return 0
         self._sum += (value - self._mean) / sqrt(self._squares / self._n) - self.allowance
-        self._least = min(self._least, self._sum)
+        self._n_since += 1
+        if self._sum <= self._least:
+            self._least, self._n_since = self._sum, 0
         if self._sum - self._least <= self.threshold:
-            return False
-        self._begin()
-        return True
+            return 0
+        n_since, self._n_since = self._n_since, 0
+        self._sum = self._least = 0.0
+        return n_since
 
     def snapshot(self) -> State:
         """Return the state as plain data."""
-        return {"values": [self._n, self._mean, self._squares, self._sum, self._least]}
+        return {"values": [self._n, self._n_since, self._mean, self._squares, self._sum, self._least]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that :meth:`snapshot` returned."""
-        n, *others = state["values"]
-        self._n = int(n)
+        n, n_since, *others = state["values"]
+        self._n, self._n_since = int(n), int(n_since)
         self._mean, self._squares, self._sum, self._least = (float(one) for one in others)
 
 
@@ -184,9 +200,11 @@ class Ddm:
     """The drift detection method of Gama, Medas, Castillo & Rodrigues (2004, section 3).
 
     With error rate p after n values and ``s = √(p(1 - p)/n)``, the values have risen when ``p + s`` is at least
-    ``p_min + 3 s_min``, those of the n at which p + s was least. Made for errors of 0 or 1.
+    ``p_min + 3 s_min``, those of the n at which p + s was least. They rose when it was last above ``p_min + 2 s_min``
+    for the first time, the warning. Made for errors of 0 or 1. After a rise it begins anew.
     """
 
+    WARNING = 2.0
     DEVIATIONS = 3.0
 
     def __init__(self) -> None:
@@ -194,31 +212,36 @@ class Ddm:
 
     def _begin(self) -> None:
         self._n, self._sum, self._least_rate, self._least_error = 0, 0.0, 0.0, float("inf")
+        self._n_warned = 0  # values since the warning
 
-    def update(self, value: float) -> bool:
-        """Take the next value and say whether the values have risen."""
+    def update(self, value: float) -> int:
+        """Take the next value, and return how many values ago they rose; zero where they have not."""
         self._n += 1
         self._sum += value
         if self._n < MIN_VALUES:
-            return False
+            return 0
         rate = self._sum / self._n
         error = sqrt(max(0.0, rate * (1 - rate)) / self._n)
         if rate + error <= self._least_rate + self._least_error:
             self._least_rate, self._least_error = rate, error
+        is_warned = rate + error > self._least_rate + self.WARNING * self._least_error
+        self._n_warned = self._n_warned + 1 if is_warned else 0
         if rate + error <= self._least_rate + self.DEVIATIONS * self._least_error:
-            return False
+            return 0
+        n_since = self._n_warned
         self._begin()
-        return True
+        return n_since
 
     def snapshot(self) -> State:
         """Return the state as plain data; -1 stands for a least error that is not known yet."""
         least = -1.0 if self._least_error == float("inf") else self._least_error
-        return {"values": [self._n, self._sum, self._least_rate, least]}
+        return {"values": [self._n, self._n_warned, self._sum, self._least_rate, least]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that :meth:`snapshot` returned."""
-        n, total, rate, least = state["values"]
-        self._n, self._sum, self._least_rate = int(n), float(total), float(rate)
+        n, n_warned, total, rate, least = state["values"]
+        self._n, self._n_warned = int(n), int(n_warned)
+        self._sum, self._least_rate = float(total), float(rate)
         self._least_error = float("inf") if least < 0 else float(least)
 
 

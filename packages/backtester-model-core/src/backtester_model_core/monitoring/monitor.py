@@ -28,7 +28,7 @@ from backtester_model_core.monitoring.state import numbers_of, plain_numbers
 from backtester_model_core.monitoring.watch import Drifted, DriftWatch
 from backtester_model_core.typing import BoolArray, FloatArray, TimeArray
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 MAX_NAMED = 5
 """Features that a message names; its figures have all."""
 
@@ -336,13 +336,13 @@ class Monitor:
 
     def _detect(self, now: np.datetime64) -> None:
         """Tell the detector the mean error over one horizon's decision times: over fewer, outcomes overlap."""
-        has_risen = self._detector.update(sum(self._errors) / len(self._errors))
+        n_since = self._detector.update(sum(self._errors) / len(self._errors)) * len(self._errors)
         self._errors.clear()
-        if has_risen:
-            figures = self._outcomes.figures()
+        if n_since:
+            figures = {**self._outcomes.figures(), "n_since": float(n_since)}
             message = (
-                f"errors have risen, says {self._settings.detector}; over the last {figures['n']:.0f} decision times "
-                f"{1 - figures['accuracy']:.1%} were wrong"
+                f"errors have risen, {n_since:,} decision times ago, says {self._settings.detector}; over the last "
+                f"{figures['n']:.0f} {1 - figures['accuracy']:.1%} were wrong"
             )
             self._say(now, EventKind.CONCEPT_DRIFT, message, figures)
 

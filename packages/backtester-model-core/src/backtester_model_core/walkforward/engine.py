@@ -41,6 +41,7 @@ from backtester_model_core.walkforward.scoring import (
     signal_table,
     trade,
     window_table,
+    window_trading,
 )
 from backtester_model_core.walkforward.second_pass import SecondPass, run_second_pass
 from backtester_model_core.walkforward.trials import record_trial
@@ -280,7 +281,8 @@ def _judged(walked: Walked, *, n_trials: int) -> Callable[[Mapping[str, float]],
     trading = trade(config, bars, dataset, served, second.signals, n_trials=n_trials)
     verdicts = judge(config, dataset, served)
     meant = reliability(dataset, served, second.foreseen)
-    table = window_table(dataset, windows, walked.blocks, served, second.gate, second.live)
+    traded = window_trading(dataset, windows, second.signals, trading)
+    table = window_table(dataset, windows, walked.blocks, served, traded, second.gate, second.live)
     fields: dict[str, Any] = {
         "config": config,
         "predictions": _predictions(dataset, served, second.foreseen),

@@ -116,6 +116,7 @@ class Life:
         self.rival: Reign | None = None  # what may be put back
         self.since = 0  # session from which what happens counts as evidence about the reign
         self.counts: Counter[EventKind] = Counter()
+        self.changed: int | None = None  # session at which errors began to rise, once they have
         self.last_training = self.first
         self.n_trainings = 1
         self.withheld: str | None = None
@@ -211,6 +212,14 @@ class Life:
             )
             self.events += [replace(event, window=len(self.stretches) - 1) for event in noticed]
             self.counts.update(event.kind for event in noticed)
+            self._date_change(noticed, own)
+
+    def _date_change(self, noticed: Sequence[Event], learned: ScoredRows) -> None:
+        """Remember the session at which errors began to rise, counted back from the latest one that was scored."""
+        for event in noticed:
+            if event.kind is EventKind.CONCEPT_DRIFT and len(learned.known_at):
+                latest = int(np.searchsorted(self.sessions.known_at, learned.known_at.max()))
+                self.changed = max(0, latest - int(event.figures["n_since"]) + 1)
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -321,15 +330,19 @@ class Life:
         return max(n_times, MIN_HORIZONS * self.config.prediction_horizon)
 
     def _rows_to_learn(self, session: int) -> IntArray:
-        """Return the rows that a fit at the close of a session may learn from."""
+        """Return the rows that a fit at the close of a session may learn from, and of a new regime no older ones."""
         rolls = self.config.validation.scheme == "rolling"
-        return rows_to_learn(
+        rows = rows_to_learn(
             self.dataset.known_at,
             self.usable_from,
             sessions=self.sessions.known_at,
             fit=session,
             last=self.train_size if rolls else None,
         )
+        least = self.config.retraining.min_after_change
+        if least is None or self.changed is None:
+            return rows
+        return rows[self.sessions.of_row[rows] >= min(self.changed, session - least + 1)]
 
     def _served_from(self, session: int) -> int:
         return served_from(self.sessions.known_at, session, self.config.validation.retrain_delay)

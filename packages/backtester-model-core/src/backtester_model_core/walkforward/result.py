@@ -25,7 +25,7 @@ class WalkForwardResult:
         predictions: One row for each served bar: what was foreseen, by which window, beside what happened; a
             regression's with its conformal interval.
         signals: One signal for every bar, NEUTRAL with a reason where nothing is said.
-        windows: One row for each window: dates, training, metrics, gate and live figures.
+        windows: One row for each window: dates, training, metrics, what its signals earned, gate and live figures.
         metrics: Metrics of all out-of-sample forecasts together.
         baselines: The same metrics of what needs no model.
         calibration: Brier score, log loss and calibration error of the probability of a rise: of a classifier as the

@@ -32,7 +32,7 @@ from backtester_model_core.evaluation import (
 from backtester_model_core.model import prediction_metrics
 from backtester_model_core.signals import Reason, SignalFrame, rise_share, rose
 from backtester_model_core.splits import Window
-from backtester_model_core.typing import BoolArray, FloatArray, IntArray
+from backtester_model_core.typing import BoolArray, FloatArray, IntArray, TimeArray
 from backtester_model_core.walkforward.blocks import Block
 
 
@@ -251,6 +251,11 @@ class Trading:
     metrics: dict[str, dict[str, float]]
 
     @property
+    def instants(self) -> TimeArray:
+        """(n,) the sessions as the dataset has them."""
+        return np.asarray(self.sessions, dtype="datetime64[ns]")
+
+    @property
     def frame(self) -> pd.DataFrame:
         """Net return of each path, on the bar at whose close it was decided."""
         length = len(self.paths["signals"].net)
@@ -302,6 +307,33 @@ def trade(
     }
     metrics["signals"]["decision_turnover"] = decision_turnover(weights)
     return Trading(pd.DatetimeIndex(sessions), paths, metrics)
+
+
+def window_trading(
+    dataset: Dataset, windows: Sequence[Window], signals: SignalFrame, trading: Trading
+) -> pd.DataFrame:
+    """Return for each window how often its signals hit, what they earned after costs, and how much they traded.
+
+    ``hit_rate`` is the share of its signals for a position, of those whose forward return is known, that moved their
+    way; ``net_return`` compounds its sessions, and ``mean_turnover`` is their mean traded value over equity.
+    """
+    followed, returns = trading.paths["signals"], dataset.forward_return
+    side = np.sign(signals["target_weight"].to_numpy(dtype=np.float64))
+    gained = np.full(len(dataset), np.nan) if returns is None else side * returns
+    rows = []
+    for window in windows:
+        paid = gained[window.test_rows][side[window.test_rows] != 0]
+        paid = paid[~np.isnan(paid)]
+        session = np.unique(np.searchsorted(trading.instants, dataset.known_at[window.test_rows]))
+        session = session[session < len(followed.net)]
+        rows.append(
+            {
+                "hit_rate": float((paid > 0).mean()) if len(paid) else float("nan"),
+                "net_return": float(np.prod(1 + followed.net[session]) - 1) if len(session) else float("nan"),
+                "mean_turnover": float(followed.turnover[session].mean()) if len(session) else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def funnel(
