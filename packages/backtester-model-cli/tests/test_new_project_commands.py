@@ -6,12 +6,16 @@ That they install and pass their own tests as wheels is tested by ``nox -s autho
 from __future__ import annotations
 
 import ast
+import errno
 import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
+from backtester_model_core.plugins import FIRST_PARTY
+
+PACKAGES = Path(__file__).parents[2].glob("backtester-model-*")
 KINDS = ("adapter", "extension", "features")
 AS_EXTENSION = {"backtester_model.extensions": {"my-murmur": "backtester_model_my_murmur.extension"}}
 ENTRY_POINTS = {
@@ -117,8 +121,6 @@ def test_what_cannot_name_a_package_is_refused(invoke, tmp_path, name) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("sklearn", "is taken"),
-        ("core", "is taken"),
         ("class", "is taken"),
         ("backtester-model-x", "Give 'x'"),
     ],
@@ -128,6 +130,16 @@ def test_a_name_that_is_taken_is_refused(invoke, tmp_path, name, reason) -> None
 
     assert done.exit_code == 2
     assert reason in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*FIRST_PARTY, *(path.name.removeprefix("backtester-model-") for path in PACKAGES)})
+)
+def test_our_own_packages_and_frameworks_are_not_made_again(invoke, tmp_path, name) -> None:
+    done = invoke("new-adapter", name, "--out", tmp_path / "made")
+
+    assert done.exit_code == 2
+    assert "is taken" in " ".join(done.stderr.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("is_file", [False, True])
@@ -149,3 +161,20 @@ def test_an_empty_folder_is_filled(invoke, tmp_path) -> None:
 
     assert done.exit_code == 0
     assert (tmp_path / "src/backtester_model_murmur/extension.py").is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(invoke, tmp_path, monkeypatch) -> None:
+    write_text = Path.write_text
+
+    def full(path: Path, text: str, **options: str) -> int:
+        if path.name == "pyproject.toml":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_text(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+
+    done = invoke("new-adapter", "murmur", "--out", tmp_path / "made")
+
+    assert done.exit_code == 2
+    assert "No space left on device" in " ".join(done.stderr.replace("│", " ").split())
+    assert not (tmp_path / "made").exists()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,9 @@ SUFFIX = ".template"
 PREFIX = "backtester-model-"
 NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 MAX_CHARACTERS = 30
-TAKEN = {"cli", "core", "keras", "pytorch", "scipy", "sklearn", "tensorflow", "tf", "torch"}
+PACKAGES = {"backtesting", "bt", "cli", "core", "isolated", "scipy", "sklearn", "tf", "torch", "vectorbt"}
+FRAMEWORKS = {"keras", "pytorch", "tensorflow"}
+TAKEN = PACKAGES | FRAMEWORKS
 
 KINDS: Mapping[str, Mapping[str, str]] = {
     "adapter": {
@@ -96,14 +99,24 @@ def _make(kind: str, name: str, out: Path | None) -> None:
         )
     words = _words(kind, name)
     files = dict(_rendered(kind, words))
-    for path, text in files.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+    try:
+        _write(folder, files)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)  # it was not there, or empty
+        raise typer.BadParameter(
+            f"{folder} cannot be written: {error.strerror}. Name another folder.", param_hint="--out"
+        ) from error
     typer.echo(f"Made {folder} ({len(files)} files). Next:")
     typer.echo(f"  cd {folder}")
     typer.echo('  pip install -e ".[testing]"')
     typer.echo("  pytest")
+
+
+def _write(folder: Path, files: Mapping[Path, str]) -> None:
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
 
 
 def _words(kind: str, name: str) -> dict[str, str]:
