@@ -25,6 +25,12 @@ PACKAGES = {
     "isolated": "packages/backtester-model-isolated",
     "cli": "packages/backtester-model-cli",
 }
+BRIDGES = {
+    "bt": "packages/backtester-model-bt",
+    "vectorbt": "packages/backtester-model-vectorbt",
+    "backtesting": "packages/backtester-model-backtesting",
+}
+FOLDERS = [*PACKAGES.values(), *BRIDGES.values()]
 CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
 DEEP = {"tf": f"{PACKAGES['tf']}[cpu]", "torch": PACKAGES["torch"]}  # what takes long to install
 COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["isolated"], PACKAGES["cli"]]
@@ -81,10 +87,11 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("part", [nox.param(name, id=name) for name in (*PACKAGES, "workflows")])
+@nox.parametrize("part", [nox.param(name, id=name) for name in (*PACKAGES, *BRIDGES, "workflows")])
 def tests(session: nox.Session, part: str) -> None:
-    """Test each package in an environment of its own (the core with no adapter), then all together."""
-    folders = ["tests"] if part == "workflows" else [f"{PACKAGES[part]}/src", f"{PACKAGES[part]}/tests"]
+    """Test each package in an environment of its own (the core with no adapter), then all but the bridges together."""
+    folder = (PACKAGES | BRIDGES).get(part)
+    folders = [f"{folder}/src", f"{folder}/tests"] if folder else ["tests"]
     if part == "core":
         install_packages(session, CORE_TESTS, tools=CORE_TOOLS)
     elif part == "sklearn":
@@ -99,6 +106,13 @@ def tests(session: nox.Session, part: str) -> None:
     elif part in DEEP:
         # With what lets the session `isolated` ask it from another environment.
         install_packages(session, CORE_TESTS, DEEP[part], PACKAGES["isolated"], tools=["pytest-cov"])
+    elif part in BRIDGES:
+        # Engines drag much along that nothing imports, and need not get on: each has an environment for itself.
+        # numba would compile vectorbt for longer than all tests take; nox -s engines runs it compiled.
+        session.env.update(PIP_COMPILE="0", NUMBA_DISABLE_JIT="1")
+        core = f"{PACKAGES['core']}[testing]"
+        install_packages(session, core, PACKAGES["scipy"], BRIDGES[part], tools=["pytest-cov"])
+        folders.append(f"tests/test_docs.py::test_the_python_blocks_of_a_page_run[{BRIDGES[part]}/README.md]")
     elif part == "cli":
         install_packages(session, *COMMAND)
     else:
@@ -181,7 +195,7 @@ def lint(session: nox.Session) -> None:
     install(session, "ruff", "import-linter")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    sources = os.pathsep.join(f"{folder}/src" for folder in PACKAGES.values())
+    sources = os.pathsep.join(f"{folder}/src" for folder in FOLDERS)
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": sources})
 
 
@@ -189,7 +203,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of every package, strictly."""
     install_packages(session, *WORKSPACE, tools=["mypy", "pandas-stubs", "types-PyYAML"])
-    session.run("mypy", "--strict", *(f"{folder}/src" for folder in PACKAGES.values()))
+    session.run("mypy", "--strict", *(f"{folder}/src" for folder in FOLDERS))
 
 
 @nox.session
@@ -198,7 +212,7 @@ def dist(session: nox.Session) -> None:
     install(session, *BUILD_BACKEND, "build")
     with tempfile.TemporaryDirectory(prefix="backtester-model-dist-") as folder:
         archives, from_tree, clean = (Path(folder, name) for name in ("dist", "from-tree", "clean"))
-        for package in PACKAGES.values():
+        for package in FOLDERS:
             # Without --wheel, build makes the sdist, and the wheel from that sdist.
             build = ["python", "-m", "build", "--no-isolation"]
             session.run(*build, "--outdir", str(archives), package)
@@ -207,8 +221,12 @@ def dist(session: nox.Session) -> None:
         session.run("python", "-m", "venv", str(clean))
         python = str(clean / "bin" / "python")
         extras = {"backtester_model_tf": "[cpu]"}  # which TensorFlow is the user's choice
+        # The bridges stay out: engines need not get on with each other.
+        together = {Path(package).name.replace("-", "_") for package in PACKAGES.values()}
         wheels = [
-            f"{wheel}{extras.get(wheel.name.split('-')[0], '')}" for wheel in sorted(archives.glob("*.whl"))
+            f"{wheel}{extras.get(wheel.name.split('-')[0], '')}"
+            for wheel in sorted(archives.glob("*.whl"))
+            if wheel.name.split("-")[0] in together
         ]
         session.run(python, "-m", "pip", "install", "--quiet", *wheels, external=True)
         session.run(python, "-m", "pip", "check", external=True)
@@ -240,11 +258,20 @@ def bench(session: nox.Session) -> None:
     """Run the benchmarks, or those that are named first: nox -s bench -- walkforward --help."""
     paths = sorted(Path("benchmarks").glob("*.py"))
     scripts = {path.stem: str(path) for path in paths if "__main__" in path.read_text()}
+    del scripts["engine_agreement"]  # nox -s engines has the engines
     named = [name for name in session.posargs if name in scripts]
     arguments = [argument for argument in session.posargs if argument not in scripts]
     install_packages(session, *WORKSPACE, tools=["numba", "TA-Lib"])
     for name in named or scripts:
         session.run("python", scripts[name], *arguments, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Run the same signals through bt, vectorbt and backtesting.py, and print how far each is from the core."""
+    install_packages(session, CORE_TESTS, PACKAGES["sklearn"], PACKAGES["cli"], *BRIDGES.values())
+    quiet = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    session.run("python", "benchmarks/engine_agreement.py", *session.posargs, env=quiet)
 
 
 @nox.session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,6 +22,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 NEEDS = re.compile(r"^<!-- needs: (?P<distribution>[\w-]+) -->$", re.MULTILINE)
+WARNS = re.compile(r"^<!-- warns: (?P<category>\w+) -->$", re.MULTILINE)
 LANGUAGES = {"", "bash", "console", "json", "mermaid", "python", "text", "toml", "yaml"}
 
 
@@ -51,10 +53,16 @@ def require_what_it_needs(text: str) -> None:
             pytest.skip(f"{need['distribution']} is not installed")
 
 
-def run(script: Path, folder: Path) -> None:
+def warnings_of(text: str) -> list[str]:
+    """Return how Python is to take warnings: as errors, but for those that a page's framework is known to raise."""
+    allowed = [f"-Wignore::{mark['category']}" for mark in WARNS.finditer(text)]
+    return ["-Werror", *allowed]
+
+
+def run(script: Path, folder: Path, *, flags: Sequence[str] = ("-Werror",)) -> None:
     """Run a script in a folder of its own, so that what it registers or writes is gone afterwards."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
+        [sys.executable, *flags, str(script)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -71,7 +79,7 @@ def test_the_python_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     script = tmp_path / f"{page.stem}.md.py"
     script.write_text(script_of(page.read_text()))
 
-    run(script, tmp_path)
+    run(script, tmp_path, flags=warnings_of(page.read_text()))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -111,3 +119,14 @@ def test_a_page_is_skipped_only_for_a_package_that_is_not_installed() -> None:
 
     with pytest.raises(pytest.skip.Exception, match="backtester-model-nowhere is not installed"):
         require_what_it_needs("# Title\n\n<!-- needs: backtester-model-nowhere -->\n")
+
+
+def test_a_warning_is_an_error_unless_the_page_names_its_kind(tmp_path: Path) -> None:
+    page = "```python\nimport warnings\n\nwarnings.warn('old', DeprecationWarning)\n```\n"
+    script = tmp_path / "page.py"
+    script.write_text(script_of(page))
+
+    run(script, tmp_path, flags=warnings_of(page + "<!-- warns: DeprecationWarning -->\n"))
+
+    with pytest.raises(AssertionError, match="DeprecationWarning: old"):
+        run(script, tmp_path, flags=warnings_of(page + "<!-- warns: FutureWarning -->\n"))

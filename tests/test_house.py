@@ -23,9 +23,21 @@ from backtester_model_core.exceptions import BacktesterModelError
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+ENGINES = {"backtesting", "bt", "vectorbt"}
+BRIDGES = {f"backtester-model-{engine}" for engine in ENGINES}  # not installed here
 SOURCES = sorted(path for package in PACKAGES for path in package.glob("src/**/*.py"))
 CORE_SOURCES = [path for path in SOURCES if "backtester_model_core" in path.parts]
-FRAMEWORKS = {"catboost", "jax", "keras", "lightgbm", "scipy", "sklearn", "tensorflow", "torch", "xgboost"}
+FRAMEWORKS = {
+    "catboost",
+    "jax",
+    "keras",
+    "lightgbm",
+    "scipy",
+    "sklearn",
+    "tensorflow",
+    "torch",
+    "xgboost",
+} | ENGINES
 ERRORS = {
     name: error
     for name, error in vars(exceptions).items()
@@ -58,7 +70,8 @@ def test_a_package_reads_the_one_version(package: Path) -> None:
 
     assert metadata["project"]["dynamic"] == ["version"]
     assert (package / metadata["tool"]["hatch"]["version"]["path"]).resolve() == ROOT / "VERSION"
-    assert version(package.name) == (ROOT / "VERSION").read_text().strip()
+    if package.name not in BRIDGES:
+        assert version(package.name) == (ROOT / "VERSION").read_text().strip()
 
 
 @in_each_package
@@ -115,6 +128,14 @@ def test_the_oldest_tested_versions_are_the_lower_bounds_of_the_core() -> None:
     assert oldest == {name: Version(bound.removeprefix(">=")) for name, bound in bounds.items()}
 
 
+def requirements_of(package: Path) -> set[str]:
+    """Return the distributions that a package may bring along, with every extra."""
+    project = pyproject(package)["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    needs = [*project["dependencies"], *(need for extra in extras for need in extra)]
+    return {canonical(Requirement(need).name) for need in needs}
+
+
 def test_the_licence_of_every_dependency_was_checked_at_its_tested_version() -> None:
     table = (ROOT / "docs/decisions/0004-permissive-licences.md").read_text()
     checked = {
@@ -125,16 +146,33 @@ def test_the_licence_of_every_dependency_was_checked_at_its_tested_version() -> 
     tested = {
         canonical(name): pin for name, pin in re.findall(r"^([\w.-]+)==(\S+)", constraints, re.MULTILINE)
     }
-    projects = [pyproject(package)["project"] for package in PACKAGES]
-    needs = [need for project in projects for need in project["dependencies"]]
-    needs += [
-        need for one in projects for extra in one.get("optional-dependencies", {}).values() for need in extra
-    ]
 
-    names = {canonical(Requirement(need).name) for need in needs}
+    names = set().union(*map(requirements_of, PACKAGES))
 
     assert {name for name in names if not name.startswith("backtester-model")} <= set(checked)
     assert {name: tested.get(name, pin) for name, pin in checked.items()} == checked
+
+
+@in_each_package
+def test_nothing_but_its_own_bridge_depends_on_an_engine(package: Path) -> None:
+    engine = {package.name.removeprefix("backtester-model-")} & ENGINES
+
+    needs = requirements_of(package)
+
+    assert needs & (ENGINES | BRIDGES) == engine
+
+
+@pytest.mark.parametrize(
+    ("engine", "licence"),
+    [("backtesting", "AGPL-3.0"), ("bt", "MIT"), ("vectorbt", "Apache-2.0 with the Commons Clause")],
+)
+def test_a_bridge_says_in_its_readme_what_licence_its_engine_is_under(engine: str, licence: str) -> None:
+    readme = (ROOT / f"packages/backtester-model-{engine}/README.md").read_text()
+
+    section = readme.split("## Licences")[1]
+
+    assert licence in section
+    assert "MIT" in section  # the bridge's own
 
 
 # -- rooms -------------------------------------------------------------------------------------------------------
@@ -207,7 +245,11 @@ def modules_of(package: Path) -> list[str]:
     return [root.__name__, *(name for name in found if not name.endswith(".__main__"))]
 
 
-@in_each_package
+@pytest.mark.parametrize(
+    "package",
+    [package for package in PACKAGES if package.name not in BRIDGES],
+    ids=lambda package: package.name,
+)
 def test_every_exported_name_exists(package: Path) -> None:
     modules = [importlib.import_module(name) for name in modules_of(package)]
 

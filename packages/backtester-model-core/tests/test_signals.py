@@ -467,7 +467,7 @@ def test_an_engine_gets_its_own_words(signal, signal_type, side):
         "signal_type": signal_type,
         "action": signal,
         "confidence": 0.8,
-        "metadata": {"model": "m", "score": 0.8, "reason": ""},
+        "metadata": {"model": "m", "score": 0.8, "target_weight": 1.0, "reason": ""},
     }
 
 

@@ -9,6 +9,7 @@
     ├── LabelError                 ValueError    a label that cannot be computed
     ├── SplitError                 ValueError    windows or folds that do not fit the data
     ├── EvaluationError            ValueError    rows, prices or weights that cannot be judged
+    ├── EngineError                ValueError    signals that a backtesting engine cannot carry out
     ├── DataSourceError            OSError       a file or source that cannot be read
     ├── MissingExtraError          ImportError   an optional dependency that is not installed
     ├── PluginError                RuntimeError  a plugin that cannot be used
@@ -149,6 +150,15 @@ class EvaluationError(BacktesterModelError, ValueError):
         return cls(
             f"Something known only from {latest} on was used at {now}. Leave out what is not known by then."
         )
+
+
+class EngineError(BacktesterModelError, ValueError):
+    """Signals that a backtesting engine cannot carry out, or that are not for the bars they came with."""
+
+    @classmethod
+    def cannot(cls, engine: str, what: str, remedy: str) -> Self:
+        """Name the engine, what it cannot do, and what to do instead."""
+        return cls(f"{engine} cannot {what}. {remedy}")
 
 
 class DataSourceError(BacktesterModelError, OSError):

@@ -10,6 +10,7 @@ from backtester_model_core.evaluation.baselines import (
 )
 from backtester_model_core.evaluation.coefficients import information_coefficients, information_intervals
 from backtester_model_core.evaluation.evidence import EVIDENCE_WANTED, SkillEvidence
+from backtester_model_core.evaluation.fills import Fills
 from backtester_model_core.evaluation.gate import gate_opens, gate_statistic, gate_threshold
 from backtester_model_core.evaluation.holm import holm_adjusted
 from backtester_model_core.evaluation.long_run import mean_with_bound
@@ -26,6 +27,7 @@ from backtester_model_core.evaluation.reliability import (
     reliability_curve,
 )
 from backtester_model_core.evaluation.returns import ReturnPath, after_cost_return, return_metrics
+from backtester_model_core.evaluation.session_tables import SessionTables
 from backtester_model_core.evaluation.sharpe import (
     deflated_sharpe_ratio,
     expected_maximum_sharpe,
@@ -44,8 +46,10 @@ from backtester_model_core.evaluation.verdict import (
 
 __all__ = [
     "EVIDENCE_WANTED",
+    "Fills",
     "Overfitting",
     "ReturnPath",
+    "SessionTables",
     "SkillEvidence",
     "SkillOutcome",
     "SkillSeries",

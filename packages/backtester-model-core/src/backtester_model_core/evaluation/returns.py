@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backtester_model_core.config import CostsConfig
+from backtester_model_core.evaluation.fills import Fills
 from backtester_model_core.evaluation.sharpe import (
     SAME_RETURN,
     deflated_sharpe_ratio,
     probabilistic_sharpe_ratio,
 )
-from backtester_model_core.exceptions import EvaluationError
-from backtester_model_core.typing import BoolArray, FloatArray, IntArray
+from backtester_model_core.typing import BoolArray, FloatArray
 
 NAN = float("nan")
 
@@ -40,8 +40,6 @@ RETURN_FIGURES = (
     "max_drawdown",
     "mean_turnover",
 )
-SAME_WEIGHT = 1e-12
-"""Targets closer than this are means of the same decisions in another order."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +67,6 @@ class ReturnPath:
     def equity(self) -> FloatArray:
         """(n,) value of one unit of money at the end of each bar."""
         return np.asarray(np.cumprod(1 + self.net), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class _Bars:
-    """The table of prices as the loop over sessions needs it; entry t belongs to the decision of session t.
-
-    Attributes:
-        earned: (n, n_symbols) return from the open of t+1 to the open of t+2, or of what stands in for them.
-        tradable: (n, n_symbols) whether there is an open at t+1.
-        delisted: (n, n_symbols) whether session t makes the symbol count as delisted.
-    """
-
-    earned: FloatArray
-    tradable: BoolArray
-    delisted: BoolArray
 
 
 def after_cost_return(
@@ -119,13 +102,15 @@ def after_cost_return(
     Raises:
         EvaluationError: When the tables differ in shape, a price is not positive, or a weight is infinite.
     """
-    weights, opens, closes = _check_tables(target_weight, open_price, close_price)
-    days = np.arange(len(opens)) if day is None else np.asarray(day, dtype=np.int64)
-    last_bar = _last_bar(closes)
-    gone = _delisted(last_bar, day=days, delisted_after=delisted_after)
-    bars = _lay_out(opens, closes, last_bar=last_bar, delisted=gone, delisting_return=delisting_return)
-    depth = horizon if costs.holding == "tranches" else 1
-    return _follow(_targets(weights, delisted=bars.delisted, depth=depth), bars=bars, costs=costs)
+    fills = Fills.of(
+        target_weight,
+        open_price=open_price,
+        close_price=close_price,
+        depth=horizon if costs.holding == "tranches" else 1,
+        delisted_after=delisted_after,
+        day=day,
+    )
+    return _follow(fills, costs=costs, delisting_return=delisting_return)
 
 
 def return_metrics(path: ReturnPath, *, costs: CostsConfig, n_trials: int = 1) -> dict[str, float]:
@@ -159,49 +144,30 @@ def return_metrics(path: ReturnPath, *, costs: CostsConfig, n_trials: int = 1) -
     return {"n": n} | dict(zip(RETURN_FIGURES, figures, strict=True))
 
 
-def _targets(weights: FloatArray, *, delisted: BoolArray, depth: int) -> FloatArray:
-    """Return the weights aimed at in each session: the mean of the latest ``depth`` decisions of each symbol.
-
-    A NaN repeats the decision that stands; before the first one, and once a symbol is delisted, that is zero.
-    """
-    n_bars = len(delisted)
-    decided = np.where(delisted, 0.0, weights[:n_bars])
-    session = np.arange(n_bars)[:, None]
-    latest_at = np.maximum.accumulate(np.where(np.isnan(decided), -1, session), axis=0)
-    standing = np.take_along_axis(decided, np.maximum(latest_at, 0), axis=0)
-    latest = np.where(latest_at < 0, 0.0, standing)
-    if depth == 1:
-        return latest
-    # A ring: an unchanged decision leaves the array as it is.
-    recent, targets = np.zeros((depth, weights.shape[1])), np.empty_like(latest)
-    for t in range(n_bars):
-        recent[:, delisted[t]] = 0.0
-        recent[t % depth] = latest[t]
-        targets[t] = recent.mean(axis=0)
-    return targets
-
-
-def _follow(targets: FloatArray, *, bars: _Bars, costs: CostsConfig) -> ReturnPath:
+def _follow(fills: Fills, *, costs: CostsConfig, delisting_return: float) -> ReturnPath:
     """Walk through the sessions; names as in the formulas of the module."""
     interest = costs.risk_free_rate / costs.year
     borrow = costs.borrow_rate / costs.year
-    one_way, restores = costs.one_way, costs.rebalance == "every_bar"
-    n_bars, n_symbols = bars.earned.shape
+    one_way = costs.one_way
+    # Entry t belongs to the decision of session t, which the open of session t + 1 fills.
+    targets, trades, delisted = fills.target[1:-1], fills.trades(costs)[1:-1], fills.delisted[1:-1]
+    # Before its first bar a symbol has no value, and nobody holds it.
+    earned = np.nan_to_num(fills.value[2:] / fills.value[1:-1] - 1)
+    earned[fills.delisted[2:]] = delisting_return
+    n_bars, n_symbols = earned.shape
     gross, cost, turnover = np.zeros(n_bars), np.zeros(n_bars), np.zeros(n_bars)
     weight_path = np.zeros((n_bars, n_symbols))
-    growths: FloatArray = 1 + bars.earned
-    any_gone: BoolArray = np.asarray(bars.delisted.any(axis=1))
-    weight, filled, growth = np.zeros(n_symbols), np.zeros(n_symbols), 1.0
+    growths: FloatArray = 1 + earned
+    any_gone: BoolArray = np.asarray(delisted.any(axis=1))
+    any_trade: BoolArray = np.asarray(trades.any(axis=1))
+    weight, growth = np.zeros(n_symbols), 1.0
     for t in range(n_bars):
         drifted = weight * growths[t - 1] / growth
         weight = drifted
-        if any_gone[t]:
-            weight, filled = np.where(bars.delisted[t], 0.0, weight), np.where(bars.delisted[t], 0.0, filled)
-        trades = bars.tradable[t] & (restores | (np.abs(targets[t] - filled) > SAME_WEIGHT))
-        if any_gone[t] or trades.any():
-            weight, filled = np.where(trades, targets[t], weight), np.where(trades, targets[t], filled)
+        if any_gone[t] or any_trade[t]:
+            weight = np.where(trades[t], targets[t], np.where(delisted[t], 0.0, weight))
             turnover[t] = np.abs(weight - drifted).sum()
-        gross[t] = weight @ bars.earned[t] + (1 - weight.sum()) * interest
+        gross[t] = weight @ earned[t] + (1 - weight.sum()) * interest
         cost[t] = one_way * turnover[t]
         if borrow:
             cost[t] += borrow * np.maximum(-weight, 0).sum()
@@ -210,56 +176,3 @@ def _follow(targets: FloatArray, *, bars: _Bars, costs: CostsConfig) -> ReturnPa
         if growth <= 0:
             break
     return ReturnPath(np.maximum(gross - cost, -1.0), gross, cost, turnover, weight_path)
-
-
-def _check_tables(
-    target_weight: ArrayLike, open_price: ArrayLike, close_price: ArrayLike
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    weights, opens, closes = (
-        np.asarray(table, dtype=np.float64) for table in (target_weight, open_price, close_price)
-    )
-    if weights.ndim != 2 or not weights.shape == opens.shape == closes.shape:
-        shapes = {"target_weight": weights.shape, "open_price": opens.shape, "close_price": closes.shape}
-        raise EvaluationError.lengths(shapes)
-    if np.isinf(weights).any():
-        raise EvaluationError(
-            "A target weight is infinite. Pass shares of the equity, or NaN for no decision."
-        )
-    for name, prices in (("open_price", opens), ("close_price", closes)):
-        wrong = (prices <= 0) | np.isinf(prices)
-        if wrong.any():
-            raise EvaluationError(
-                f"{name} holds {prices[wrong][0]:g}. Pass positive prices, or NaN for no bar."
-            )
-    return weights, opens, closes
-
-
-def _delisted(last_bar: IntArray, *, day: IntArray, delisted_after: int) -> BoolArray:
-    """(n_sessions, n_symbols) whether a session, the last of its day, makes a symbol count as delisted."""
-    silent = day[:, None] - day[np.maximum(last_bar, 0)]
-    ends_day = np.append(np.diff(day) > 0, True)[: len(day), None]
-    return np.asarray((last_bar >= 0) & (silent == delisted_after) & ends_day)
-
-
-def _last_bar(closes: FloatArray) -> IntArray:
-    """(n_sessions, n_symbols) the session of the latest bar so far; -1 before the first."""
-    session = np.arange(len(closes))[:, None]
-    return np.maximum.accumulate(np.where(np.isnan(closes), -1, session), axis=0)
-
-
-def _lay_out(
-    opens: FloatArray,
-    closes: FloatArray,
-    *,
-    last_bar: IntArray,
-    delisted: BoolArray,
-    delisting_return: float,
-) -> _Bars:
-    """Value every symbol at every open."""
-    last_close = np.take_along_axis(closes, np.maximum(last_bar, 0), axis=0)
-    value = opens.copy()
-    value[1:] = np.where(np.isnan(opens[1:]), last_close[:-1], opens[1:])
-    # Before its first bar a symbol has no value, and nobody holds it.
-    earned = np.nan_to_num(value[2:] / value[1:-1] - 1)
-    earned[delisted[1:-1]] = delisting_return
-    return _Bars(earned, ~np.isnan(opens[1:-1]), delisted[: max(len(opens) - 2, 0)])

@@ -90,7 +90,8 @@ class ModelSignal:
     def as_engine_dict(self) -> dict[str, Any]:
         """Return the signal as event-driven engines take it.
 
-        ``signal_type`` is BUY, SELL or HOLD, ``action`` the signal's name; a confidence that is not known is 0.
+        ``signal_type`` is BUY, SELL or HOLD, ``action`` the signal's name; a confidence that is not known is 0. The
+        ``metadata`` hold ``target_weight``, for engines that size by it.
         """
         return {
             "timestamp": self.timestamp,
@@ -98,7 +99,12 @@ class ModelSignal:
             "signal_type": _ENGINE_TYPE[self.signal.side],
             "action": self.signal.value,
             "confidence": 0.0 if np.isnan(self.confidence) else self.confidence,
-            "metadata": {**self.metadata, "score": self.score, "reason": self.reason},
+            "metadata": {
+                **self.metadata,
+                "score": self.score,
+                "target_weight": self.target_weight,
+                "reason": self.reason,
+            },
         }
 
 

@@ -55,7 +55,7 @@ class Answers:
         self.model = model
         self.policy = model.policy if policy is None else policy
         self.baseline = float(np.mean(self.policy.baseline)) if model.classes is None else model.baseline
-        self.trained_to = _trained_to(model)
+        self.trained_to = trained_to(model)
         self.step: RowStep | None = model.row_step() if fast else None
         self._hooked = plugins().is_wrapped(model.config.framework, "backtester_predict")
         self._classes = model.classes
@@ -106,8 +106,8 @@ class Answers:
         return model.forecast(values)[0]
 
 
-def _trained_to(model: BaseModel) -> int:
-    """Return when the latest training label was known, or the latest training row where labels have no end."""
+def trained_to(model: BaseModel) -> int:
+    """Return when, in UTC nanoseconds, the latest training label was known, or the latest row where none has an end."""
     known = "unknown" if model.report is None else model.report.trained_to
     if known == "unknown" and model.trained_on is not None:
         known = model.trained_on.last

@@ -46,7 +46,7 @@ from backtester_model_core.testing.lookahead import (
     find_truncation_leaks,
     find_walk_forward_leaks,
 )
-from backtester_model_core.testing.samples import random_bars, random_panel, synthetic_rows
+from backtester_model_core.testing.samples import random_bars, random_panel, random_signals, synthetic_rows
 from backtester_model_core.testing.verdict import (
     LookAheadVerdict,
     Outcome,
@@ -114,6 +114,7 @@ __all__ = [
     "memory_of",
     "random_bars",
     "random_panel",
+    "random_signals",
     "random_walk_score",
     "recording_fits",
     "synthetic_rows",

@@ -75,6 +75,26 @@ def random_panel(
     return panel.sort_index()
 
 
+def random_signals(
+    bars: pd.DataFrame, *, seed: int = 0, gross: float = 1.0, sides_only: bool = False
+) -> pd.DataFrame:
+    """Return a frame of signals on the bars' index that know nothing: weights that stay for some bars, then change.
+
+    Args:
+        bars: One symbol's frame or a panel.
+        seed: Seed of the weights.
+        gross: Largest sum of the sizes of all weights at one time.
+        sides_only: Whether weights are whole or none, as those of a unit size are.
+    """
+    rng = np.random.default_rng(seed)
+    is_panel = isinstance(bars.index, pd.MultiIndex)
+    n_symbols = bars.index.get_level_values("symbol").nunique() if is_panel else 1
+    drawn = rng.choice([-1.0, 0.0, 1.0], len(bars)) if sides_only else rng.uniform(-1, 1, len(bars))
+    weight = pd.Series(np.where(rng.random(len(bars)) < 0.6, np.nan, drawn), index=bars.index)
+    kept = weight.groupby(level="symbol").ffill() if is_panel else weight.ffill()
+    return pd.DataFrame({"target_weight": kept.fillna(0.0) * gross / n_symbols})
+
+
 def synthetic_rows(
     n_rows: int = 600,
     *,

@@ -14,6 +14,7 @@ from backtester_model_core.config import ModelConfig
 from backtester_model_core.dataset import Dataset, Prediction
 from backtester_model_core.evaluation import (
     ReturnPath,
+    SessionTables,
     Verdict,
     after_cost_return,
     baseline_returns,
@@ -277,36 +278,32 @@ def trade(
 
     Only the signals are deflated for ``n_trials``: the baselines beside them were not chosen.
     """
-    start = dataset.known_at[served.rows[0]]
-    rows = np.flatnonzero(dataset.known_at >= start)
-    sessions, session = np.unique(dataset.known_at[rows], return_inverse=True)
-    shape = (len(sessions), len(dataset.symbols))
-    place = (session, dataset.symbol_codes[rows])
-
-    def table(values: FloatArray) -> FloatArray:
-        out = np.full(shape, np.nan)
-        out[place] = values[rows]
-        return out
-
-    weights = table(signals["target_weight"].to_numpy(dtype=np.float64))
+    tables = SessionTables.of(
+        dataset.known_at,
+        symbol=dataset.symbol_codes,
+        n_symbols=len(dataset.symbols),
+        start=dataset.known_at[served.rows[0]],
+    )
+    weights = tables.table(signals["target_weight"])
     foreseen = np.zeros(len(dataset), dtype=np.float64)
     foreseen[served.rows] = ~np.isnan(served.prediction.expected)
+    zone = config.label.session_timezone or timezone_of(bars.index)
     prices: dict[str, Any] = {
-        "open_price": table(bars["open"].to_numpy(dtype=np.float64)),
-        "close_price": table(bars["close"].to_numpy(dtype=np.float64)),
+        "open_price": tables.table(bars["open"]),
+        "close_price": tables.table(bars["close"]),
         "costs": config.costs,
         "delisting_return": config.label.delisting_return,
         "delisted_after": config.label.delisted_after,
-        "day": TradingDays.of(sessions, config.label.session_timezone or timezone_of(bars.index)).number,
+        "day": TradingDays.of(tables.sessions, zone).number,
     }
     followed = after_cost_return(weights, horizon=config.prediction_horizon, **prices)
-    paths = {"signals": followed, **baseline_returns(np.nan_to_num(table(foreseen)) > 0, **prices)}
+    paths = {"signals": followed, **baseline_returns(np.nan_to_num(tables.table(foreseen)) > 0, **prices)}
     metrics = {
         name: return_metrics(path, costs=config.costs, n_trials=n_trials if path is followed else 1)
         for name, path in paths.items()
     }
     metrics["signals"]["decision_turnover"] = decision_turnover(weights)
-    return Trading(pd.DatetimeIndex(sessions), paths, metrics)
+    return Trading(pd.DatetimeIndex(tables.sessions), paths, metrics)
 
 
 def window_trading(
