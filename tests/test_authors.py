@@ -34,6 +34,7 @@ def run(tmp_path: Path) -> Run:
             "PATH": os.pathsep.join([CLEAN, os.environ["PATH"]]),
             "VIRTUAL_ENV": str(Path(CLEAN).parent),
             "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
+            "PIP_NO_BUILD_ISOLATION": "0",  # pip reads the negation: with what the environment has
             "BACKTESTER_MODEL_DISABLE": "" if tracked else TRACKER,
             "MYPY_CACHE_DIR": str(Path(CLEAN).parent / "mypy-cache"),  # what the projects share is read once
             "OMP_NUM_THREADS": "1",
