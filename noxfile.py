@@ -35,6 +35,7 @@ CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
 DEEP = {"tf": f"{PACKAGES['tf']}[cpu]", "torch": PACKAGES["torch"]}  # what takes long to install
 COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["isolated"], PACKAGES["cli"]]
 WORKSPACE = [*COMMAND, *DEEP.values()]
+EXAMPLES = ["examples/backtester-model-lightgbm", "examples/backtester-model-mlflow"]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
@@ -232,6 +233,24 @@ def dist(session: nox.Session) -> None:
         smoke = shutil.copy("tools/smoke_dist.py", folder)
         with session.chdir(folder):
             session.run(python, "-I", smoke, external=True)
+
+
+@nox.session
+def authors(session: nox.Session) -> None:
+    """Become an author: make a project of each kind, and test it and the example packages as wheels."""
+    install(session, *BUILD_BACKEND, "pytest", "hypothesis")
+    with tempfile.TemporaryDirectory(prefix="backtester-model-authors-") as folder:
+        wheels, clean = Path(folder, "wheels"), Path(folder, "clean")
+        pip_wheel = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+        for package in (PACKAGES["core"], PACKAGES["cli"], *EXAMPLES):
+            session.run(*pip_wheel, "--wheel-dir", str(wheels), f"./{package}")
+        session.run("python", "-m", "venv", str(clean))
+        session.env["PIP_FIND_LINKS"] = str(wheels)
+        brought = ["backtester-model-cli", *(f"{Path(example).name}[testing]" for example in EXAMPLES)]
+        pip_install = [str(clean / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile"]
+        session.run(*pip_install, *BUILD_BACKEND, "ruff", "mypy", *brought, external=True)
+        session.env["BACKTESTER_MODEL_AUTHORS"] = str(clean / "bin")
+        run_pytest(session, "tests/test_authors.py")
 
 
 @nox.session

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
-from backtester_model_core.adapter import API_LEVEL, ModelFrameworkAdapter
+from backtester_model_core.adapter import ModelFrameworkAdapter, level_fault
 from backtester_model_core.catalog import CORE, Catalog
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import (
@@ -357,10 +357,9 @@ def _checked_adapter(framework: str, adapter_class: Any) -> ModelFrameworkAdapte
     missing = sorted(getattr(adapter_class, "__abstractmethods__", ()))
     if missing:
         raise PluginError(f"the adapter for {framework!r} does not fill in {', '.join(missing)}")
-    if adapter_class.api != API_LEVEL:
-        raise PluginError(
-            f"the adapter for {framework!r} speaks interface level {adapter_class.api}, this core {API_LEVEL}"
-        )
+    fault = level_fault(adapter_class.api)
+    if fault is not None:
+        raise PluginError(f"the adapter for {framework!r} {fault}")
     configured: Any = adapter_class.config_class
     if not (isinstance(configured, type) and issubclass(configured, ModelConfig)):
         raise PluginError(
