@@ -36,7 +36,7 @@ DEEP = {"tf": f"{PACKAGES['tf']}[cpu]", "torch": PACKAGES["torch"]}  # what take
 COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["isolated"], PACKAGES["cli"]]
 WORKSPACE = [*COMMAND, *DEEP.values()]
 EXAMPLES = ["examples/backtester-model-lightgbm", "examples/backtester-model-mlflow"]
-CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
+CORE_TOOLS = ["TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
 
@@ -86,41 +86,56 @@ def demo(session: nox.Session) -> None:
     session.run("backtester-model", "demo", *session.posargs)
 
 
+PARTS = [nox.param(name, id=name) for name in (*PACKAGES, *BRIDGES, "workflows")]
+
+
 @nox.session
-@nox.parametrize("part", [nox.param(name, id=name) for name in (*PACKAGES, *BRIDGES, "workflows")])
+@nox.parametrize("part", PARTS)
 def tests(session: nox.Session, part: str) -> None:
     """Test each package in an environment of its own (the core with no adapter), then all but the bridges together."""
+    run_pytest(session, "--doctest-modules", *prepare(session, part))
+
+
+@nox.session
+@nox.parametrize("part", PARTS[:-1])
+def coverage(session: nox.Session, part: str) -> None:
+    """Test a package as `tests` does, which takes twice as long, and say which lines no test reached."""
+    folders = prepare(session, part)
+    install(session, "pytest-cov")
+    run_pytest(
+        session, "--doctest-modules", *folders, f"--cov=backtester_model_{part}", "--cov-fail-under=95"
+    )
+
+
+def prepare(session: nox.Session, part: str) -> list[str]:
+    """Install what a part's tests need, and return where they are."""
     folder = (PACKAGES | BRIDGES).get(part)
     folders = [f"{folder}/src", f"{folder}/tests"] if folder else ["tests"]
     if part == "core":
         install_packages(session, CORE_TESTS, tools=CORE_TOOLS)
     elif part == "sklearn":
         # An independent purging to compare with; it needs scikit-learn, which the core's environment must not have.
-        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["pytest-cov", "purgedcv"])
+        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], tools=["purgedcv"])
         folders.append(f"{PACKAGES['core']}/tests/test_splits_oracle.py")
     elif part == "scipy":
         # Independent estimates to agree with; the package itself needs neither of them.
-        install_packages(session, CORE_TESTS, PACKAGES["scipy"], tools=["pytest-cov", "arch", "statsmodels"])
+        install_packages(session, CORE_TESTS, PACKAGES["scipy"], tools=["arch", "statsmodels"])
     elif part == "isolated":
-        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], PACKAGES["isolated"], tools=["pytest-cov"])
+        install_packages(session, CORE_TESTS, PACKAGES["sklearn"], PACKAGES["isolated"])
     elif part in DEEP:
         # With what lets the session `isolated` ask it from another environment.
-        install_packages(session, CORE_TESTS, DEEP[part], PACKAGES["isolated"], tools=["pytest-cov"])
+        install_packages(session, CORE_TESTS, DEEP[part], PACKAGES["isolated"])
     elif part in BRIDGES:
         # Engines drag much along that nothing imports, and need not get on: each has an environment for itself.
         # numba would compile vectorbt for longer than all tests take; nox -s engines runs it compiled.
         session.env.update(PIP_COMPILE="0", NUMBA_DISABLE_JIT="1")
-        core = f"{PACKAGES['core']}[testing]"
-        install_packages(session, core, PACKAGES["scipy"], BRIDGES[part], tools=["pytest-cov"])
+        install_packages(session, f"{PACKAGES['core']}[testing]", PACKAGES["scipy"], BRIDGES[part])
         folders.append(f"tests/test_docs.py::test_the_python_blocks_of_a_page_run[{BRIDGES[part]}/README.md]")
     elif part == "cli":
         install_packages(session, *COMMAND)
     else:
         install_packages(session, *WORKSPACE)
-    arguments = ["--doctest-modules", *folders]
-    if part not in {"cli", "workflows"} and not session.posargs:
-        arguments += [f"--cov=backtester_model_{part}", "--cov-fail-under=95"]
-    run_pytest(session, *arguments)
+    return folders
 
 
 @nox.session

@@ -36,8 +36,10 @@ class LeastSquares(ModelFrameworkAdapter):
         root = np.ones(len(features)) if weight is None else np.sqrt(weight)
         design = np.column_stack([np.ones(len(features)), features]) * root[:, None]
         wanted = target if classes is None else np.eye(len(classes))[target]
-        gram = design.T @ design + model["ridge"] * np.eye(design.shape[1])
-        solution = np.linalg.solve(gram, design.T @ (wanted.T * root).T)
+        size = np.sqrt((design**2).sum(axis=0)) + 1e-300  # small features count, and constant ones do no harm
+        gram = (design / size).T @ (design / size) + np.diag(model["ridge"] / size**2)
+        solution = np.linalg.lstsq(gram, (design / size).T @ (wanted.T * root).T, rcond=None)[0]
+        solution = (solution.T / size).T
         return {**model, "solution": solution}
 
     def predict(self, model, features):

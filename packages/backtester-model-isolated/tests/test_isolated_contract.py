@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from backtester_model_core.testing import AdapterContract
+from backtester_model_core.testing import AdapterContract, ModelContract
 from backtester_model_isolated.interpreters import INTERPRETERS
 
 HERE = {"python": sys.executable, "adapter": "sklearn"}
@@ -19,7 +19,7 @@ def every_interpreter_of_this_page(monkeypatch, elsewhere):
     monkeypatch.setenv(INTERPRETERS, f"{elsewhere}:{sys.executable}")
 
 
-class TestWindowsElsewhere(AdapterContract):
+class TestWindowsElsewhere(ModelContract):
     """An adapter that looks back over rows, of an environment that this one does not share."""
 
     framework = "isolated"

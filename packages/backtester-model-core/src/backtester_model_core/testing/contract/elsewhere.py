@@ -115,8 +115,20 @@ def work_elsewhere(contract: AdapterChecks) -> Elsewhere:
 
 def _probe(framework: str, environ: dict[str, str]) -> tuple[list[str], Changes | None]:
     """List the plugins, then import the adapter, and say what either did to the process."""
+    given = dict(os.environ)
+    _set_environment(environ)  # the adapter may have changed the parent's already
+    try:
+        return _probe_imports(framework)
+    finally:
+        _set_environment(given)
+
+
+def _set_environment(variables: dict[str, str]) -> None:
     os.environ.clear()
-    os.environ.update(environ)  # the adapter may have changed the parent's already
+    os.environ.update(variables)
+
+
+def _probe_imports(framework: str) -> tuple[list[str], Changes | None]:
     listing = [info for info in plugins().listing() if info.kind == "adapter" and info.name == framework]
     values = [info.value.partition(":")[0] for info in listing if info.is_usable]
     listed = [module for module in values if module in sys.modules]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from backtester_model_core.adapter import ModelFrameworkAdapter, level_fault
-from backtester_model_core.factory import load_config
 from backtester_model_core.plugins.manager import IN_CODE
 from backtester_model_core.testing.contract.adapter_checks import AdapterChecks
 from backtester_model_core.testing.contract.contract import check, not_applicable
@@ -26,9 +25,8 @@ class PackagingChecks(AdapterChecks):
         """Look at the ``framework`` field of the configuration class: it takes, and has, the entry point's name."""
         config_class = self.adapter.config_class
         default = config_class.model_fields["framework"].get_default()
-        config = load_config({"framework": self.framework})
 
-        assert config.framework == self.framework
+        assert {config.framework for config in self.configs()} == {self.framework}
         assert default in {self.framework, None} or config_class.model_fields["framework"].is_required()
 
     @check
