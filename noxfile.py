@@ -35,6 +35,7 @@ CORE_TESTS = f"{PACKAGES['core']}[yaml,parquet,testing]"
 DEEP = {"tf": f"{PACKAGES['tf']}[cpu]", "torch": PACKAGES["torch"]}  # what takes long to install
 COMMAND = [CORE_TESTS, PACKAGES["sklearn"], PACKAGES["scipy"], PACKAGES["isolated"], PACKAGES["cli"]]
 WORKSPACE = [*COMMAND, *DEEP.values()]
+EXAMPLES = ["examples/backtester-model-lightgbm", "examples/backtester-model-mlflow"]
 CORE_TOOLS = ["pytest-cov", "TA-Lib", "numba"]  # TA-Lib is the oracle of indicators, numba of step functions
 BUILD_BACKEND = ["hatchling", "editables"]
 
@@ -169,9 +170,9 @@ def torture(session: nox.Session) -> None:
 
 @nox.session
 def tests_oldest(session: nox.Session) -> None:
-    """Test the core with the oldest versions that its metadata allow."""
+    """Test the core with the oldest versions that its metadata allow, but for what is exhaustive."""
     install_packages(session, CORE_TESTS, tools=CORE_TOOLS, constraints="constraints-oldest.txt")
-    run_pytest(session, f"{PACKAGES['core']}/tests")
+    run_pytest(session, "-m", "not exhaustive", f"{PACKAGES['core']}/tests")
 
 
 @nox.session(python=["3.12", "3.13"])
@@ -235,6 +236,24 @@ def dist(session: nox.Session) -> None:
 
 
 @nox.session
+def authors(session: nox.Session) -> None:
+    """Become an author: make a project of each kind, and test it and the example packages as wheels."""
+    install(session, *BUILD_BACKEND, "pytest", "hypothesis")
+    with tempfile.TemporaryDirectory(prefix="backtester-model-authors-") as folder:
+        wheels, clean = Path(folder, "wheels"), Path(folder, "clean")
+        pip_wheel = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+        for package in (PACKAGES["core"], PACKAGES["cli"], *EXAMPLES):
+            session.run(*pip_wheel, "--wheel-dir", str(wheels), f"./{package}")
+        session.run("python", "-m", "venv", str(clean))
+        session.env["PIP_FIND_LINKS"] = str(wheels)
+        brought = ["backtester-model-cli", *(f"{Path(example).name}[testing]" for example in EXAMPLES)]
+        pip_install = [str(clean / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile"]
+        session.run(*pip_install, *BUILD_BACKEND, "ruff", "mypy", *brought, external=True)
+        session.env["BACKTESTER_MODEL_AUTHORS"] = str(clean / "bin")
+        run_pytest(session, "tests/test_authors.py")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, or those that are named first: nox -s bench -- walkforward --help."""
     paths = sorted(Path("benchmarks").glob("*.py"))
@@ -245,6 +264,13 @@ def bench(session: nox.Session) -> None:
     install_packages(session, *WORKSPACE, tools=["numba", "TA-Lib"])
     for name in named or scripts:
         session.run("python", scripts[name], *arguments, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def ecosystem(session: nox.Session) -> None:
+    """Try contracts, planted leaks, hostile plugins and hostile configurations, and print what came of them."""
+    install_packages(session, *WORKSPACE)
+    session.run("python", "benchmarks/ecosystem.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

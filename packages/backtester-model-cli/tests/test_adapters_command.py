@@ -91,6 +91,7 @@ def test_with_no_adapter_every_framework_is_named_with_its_package(invoke) -> No
             "tensorflow": "pip install backtester-model-tf",
             "pytorch": "pip install backtester-model-torch",
             "scipy": "pip install backtester-model-scipy",
+            "isolated": "pip install backtester-model-isolated",
         },
     }
 

@@ -157,6 +157,18 @@ def test_bars_of_the_configuration_when_no_option_names_any(invoke, write_config
     assert len(pd.read_csv(tmp_path / "run" / "signals.csv")) == 261  # weekdays of 2015
 
 
+def test_bars_of_the_configuration_that_are_elsewhere_are_refused_until_an_option_names_them(
+    invoke, write_config, bars_csv, tmp_path
+) -> None:
+    config = write_config(data_config={"path": "/etc/hostname"})
+
+    refused = invoke("run", config, "--out", tmp_path / "refused")
+    named = invoke("run", config, "--bars", bars_csv, "--out", tmp_path / "named", "--quiet")
+
+    assert (refused.exit_code, named.exit_code) == (1, 0)
+    assert "leads out of the file's folder" in " ".join(refused.stderr.split())
+
+
 def test_no_bars_anywhere_is_wrong_usage(invoke, write_config, tmp_path) -> None:
     done = invoke("run", write_config(), "--out", tmp_path / "run")
 
@@ -172,7 +184,10 @@ def test_no_windows_at_a_time_is_wrong_usage(invoke, write_config, bars_csv, tmp
     assert "-1 for one a core" in done.stderr
 
 
-def test_the_written_configuration_repeats_the_run(invoke, write_config, bars_csv, tmp_path) -> None:
+def test_the_written_configuration_repeats_the_run(
+    invoke, write_config, bars_csv, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # bars that a file names are below its folder, or the working directory
     first, second = tmp_path / "first", tmp_path / "second"
     invoke("run", write_config(), "--bars", bars_csv, "--out", first)
 

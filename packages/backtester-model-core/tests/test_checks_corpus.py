@@ -7,6 +7,8 @@ from look_ahead_cases import PAIRS, UNSEEN
 
 from backtester_model_core.testing import CHECKS, find_blind_checks
 
+pytestmark = pytest.mark.exhaustive
+
 
 def found_by(checks):
     return [number for number, check in checks.items() if check()]

@@ -39,6 +39,8 @@ from backtester_model_core.testing import (
 from backtester_model_core.typing import FloatArray
 from backtester_model_core.walkforward import walk_forward
 
+pytestmark = pytest.mark.exhaustive
+
 
 class NearestRowAdapter(ModelFrameworkAdapter[tuple[FloatArray, FloatArray]]):
     """Answers with the outcome of the nearest training row: it remembers everything it was shown."""

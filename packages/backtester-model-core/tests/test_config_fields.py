@@ -27,6 +27,9 @@ from backtester_model_core.testing import random_bars, random_panel
 from backtester_model_core.walkforward import walk_forward
 from backtester_model_core.walkforward.lived import live_through
 
+pytestmark = pytest.mark.exhaustive
+
+
 # -- models that the scenarios need ------------------------------------------------------------------------
 
 

@@ -31,6 +31,8 @@ from backtester_model_core.model import BaseModel
 from backtester_model_core.plugins import Plugins, use_plugins
 from backtester_model_core.testing import AdapterContract, ModelContract, check_contract, synthetic_rows
 
+pytestmark = pytest.mark.exhaustive
+
 try:  # where joblib finds it, which depends on joblib's version
     import cloudpickle
 except ImportError:

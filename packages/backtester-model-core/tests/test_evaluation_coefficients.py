@@ -19,6 +19,8 @@ from backtester_model_core.evaluation.coefficients import (
 from backtester_model_core.evaluation.long_run import fixed_b_critical, long_run_variance
 from backtester_model_core.exceptions import EvaluationError
 
+pytestmark = pytest.mark.exhaustive
+
 PERSISTENCE = 0.9
 
 

@@ -11,6 +11,8 @@ from backtester_model_core.evaluation import EVIDENCE_WANTED, SkillEvidence
 from backtester_model_core.evaluation.evidence import LARGEST, PRIOR_WEIGHT, STAKES, WATCHED_FIRST
 from backtester_model_core.exceptions import EvaluationError
 
+pytestmark = pytest.mark.exhaustive
+
 
 def stream(seed, *, edge, n=1_500, horizon=1):
     """Return the evidence after each of n outcomes of a forecast with a known correlation."""

@@ -1,5 +1,7 @@
 """Models by name: registered classes and frameworks, from configurations, mappings and files."""
 
+import json
+
 import pytest
 
 from backtester_model_core.catalog import Catalog
@@ -228,3 +230,60 @@ def test_a_broken_file_is_refused(own_plugins, tmp_path):
 def test_models_are_a_catalog():
     assert isinstance(MODELS, Catalog)
     assert MODELS.kind == "model"
+
+
+# -- where a file's bars may be -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory, a folder with a configuration beside it, and bars in neither."""
+    for name in ("here", "folder", "secrets"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "secrets" / "bars.csv").write_text("timestamp,close\n")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+def loaded(folder, path):
+    file = folder / "folder" / "model.json"
+    file.write_text(json.dumps({"framework": "echo", "data_config": {"path": path}}))
+    return load_config(file)
+
+
+@pytest.mark.parametrize("path", ["bars.csv", "data/../bars.csv", "{}/folder/bars.csv", "{}/here/bars.csv"])
+def test_bars_that_a_file_names_may_be_beside_it_or_below_the_working_directory(own_plugins, elsewhere, path):
+    named = path.format(elsewhere)
+
+    assert loaded(elsewhere, named).data_config.path == named
+
+
+@pytest.mark.parametrize(
+    "path", ["../secrets/bars.csv", "{}/secrets/bars.csv", "{}/secrets", "/etc/hostname", "link.csv"]
+)
+def test_bars_that_a_file_names_may_not_be_elsewhere(own_plugins, elsewhere, path):
+    (elsewhere / "here" / "link.csv").symlink_to(elsewhere / "secrets" / "bars.csv")
+
+    with pytest.raises(
+        ConfigError, match=r"model\.json: data_config\.path .* leads out of the file's folder"
+    ):
+        loaded(elsewhere, path.format(elsewhere))
+
+
+def test_a_folder_of_bars_holds_no_link_that_leads_out(own_plugins, elsewhere):
+    (elsewhere / "here" / "panel").mkdir()
+    (elsewhere / "here" / "panel" / "AAA.csv").symlink_to(elsewhere / "secrets" / "bars.csv")
+
+    with pytest.raises(ConfigError, match="leads out"):
+        loaded(elsewhere, "panel")
+
+
+def test_a_path_that_cannot_be_followed_is_refused(own_plugins, elsewhere):
+    with pytest.raises(ConfigError, match="cannot be followed"):
+        loaded(elsewhere, "bars\0.csv")
+
+
+def test_a_mapping_names_bars_anywhere(own_plugins, elsewhere):
+    config = load_config({"framework": "echo", "data_config": {"path": "../secrets/bars.csv"}})
+
+    assert config.data_config.path == "../secrets/bars.csv"

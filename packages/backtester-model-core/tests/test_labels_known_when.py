@@ -14,6 +14,8 @@ from backtester_model_core.config import ModelConfig
 from backtester_model_core.labels import LABELS, compute_label
 from backtester_model_core.labels.lives import volatility
 
+pytestmark = pytest.mark.exhaustive
+
 DAYS = pd.date_range("2024-01-01", periods=40, freq="D", name="timestamp")
 HALF_DAYS = pd.date_range("2024-01-01 08:00", periods=40, freq="12h", name="timestamp")
 LEGS = [("open", "open"), ("open", "close"), ("close", "close")]

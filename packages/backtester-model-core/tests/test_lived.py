@@ -23,6 +23,8 @@ from backtester_model_core.walkforward import walk_forward
 from backtester_model_core.walkforward.generations import Sessions
 from backtester_model_core.walkforward.lived import live_through
 
+pytestmark = pytest.mark.exhaustive
+
 
 def retrained(config, **fields):
     """Return a configuration with another ``retraining``, checked; other groups by their name."""

@@ -144,7 +144,12 @@ BROKEN = {
     "Other = 1": "AttributeError: module .* has no attribute 'Adapter'",
     "Adapter = 3": "PluginError: the adapter for 'murmur' is 3, not a subclass of ModelFrameworkAdapter",
     "class Adapter: pass": "not a subclass of ModelFrameworkAdapter",
-    ADAPTER + "    api = 2": "PluginError: the adapter for 'murmur' speaks interface level 2, this core 1",
+    ADAPTER
+    + "    api = 2": "PluginError: the adapter for 'murmur' speaks interface level 2, this core up to 1. "
+    "Try: pip install --upgrade backtester-model-core",
+    ADAPTER
+    + "    api = 0": "speaks interface level 0, this core 1 to 1. Upgrade the package that brings the adapter",
+    ADAPTER + "    api = '1'": "has the interface level '1', which is no whole number. Write api = 1",
     ADAPTER + "    config_class = dict": "the config_class of the adapter for 'murmur' is not a subclass",
     ADAPTER + "    config_class = None": "the config_class of the adapter for 'murmur' is not a subclass",
     ADAPTER + "    def __init__(self): raise ValueError('no licence')": "ValueError: no licence",

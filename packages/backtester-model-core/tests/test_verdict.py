@@ -29,6 +29,8 @@ from backtester_model_core.testing import (
 )
 from backtester_model_core.testing.verdict import Check, Finding, LookAheadVerdict, installed, run_checks
 
+pytestmark = pytest.mark.exhaustive
+
 BARS = random_bars(130, seed=31)
 PANEL = random_panel(3, 470, seed=32)
 LONG = random_bars(470, seed=33, momentum=0.2)

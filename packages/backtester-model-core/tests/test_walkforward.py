@@ -191,6 +191,28 @@ def test_extension_that_drops_signals_is_refused(own_plugins, linear_config, bar
         walk_forward(linear_config, bars)
 
 
+class Hears:
+    """An extension that notes each finished walk-forward, and whether its files are there by then."""
+
+    def __init__(self, folder):
+        self.folder, self.heard = folder, []
+
+    @hookimpl
+    def backtester_result(self, model, result):
+        self.heard.append((model.is_trained, result.verdict, (self.folder / "metrics.json").is_file()))
+
+
+def test_extension_hears_once_of_a_finished_run_when_its_files_are_there(
+    own_plugins, linear_config, bars, tmp_path
+):
+    hears = Hears(tmp_path)
+    own_plugins.register_extension("hears", hears)
+
+    result = walk_forward(linear_config, bars, out=tmp_path)
+
+    assert hears.heard == [(False, result.verdict, True)]
+
+
 # -- run folders ----------------------------------------------------------------------------------------------------
 
 

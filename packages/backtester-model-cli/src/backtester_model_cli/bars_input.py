@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from backtester_model_core.config import ModelConfig
 
 
+def load_with_bars(
+    config: Path, *, bars: Path | None, symbol: str | None, sample: bool = False
+) -> ModelConfig:
+    """Read a configuration's file, and put the bars in force that the options name.
+
+    Where the file's own bars are does not matter when an option names others.
+    """
+    from backtester_model_core.config import read_config_file
+    from backtester_model_core.factory import load_config
+
+    settings = load_config(config if bars is None and not sample else read_config_file(config))
+    return with_bars(settings, bars=bars, symbol=symbol, sample=sample)
+
+
 def with_bars(
     settings: ModelConfig, *, bars: Path | None, symbol: str | None, sample: bool = False
 ) -> ModelConfig:

@@ -65,11 +65,12 @@ def _on_config(
 ) -> LookAheadVerdict:
     """Check a configuration on its own bars, or on others."""
     from backtester_model_cli.bars_input import with_bars
+    from backtester_model_core.config import read_config_file
     from backtester_model_core.factory import load_config
     from backtester_model_core.sources import DataRetrieval
     from backtester_model_core.testing import check_config
 
-    settings = load_config(file)
+    settings = load_config(file if bars is None else read_config_file(file))
     has_bars = settings.data_config.path is not None or settings.data_config.source != "auto"
     settings = with_bars(settings, bars=bars, symbol=symbol, sample=bars is None and not has_bars)
     return check_config(

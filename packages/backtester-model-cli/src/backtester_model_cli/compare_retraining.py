@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from backtester_model_cli.bars_input import with_bars
+from backtester_model_cli.bars_input import load_with_bars
 from backtester_model_cli.console import results_console, write_json
 from backtester_model_cli.exits import one_message
 from backtester_model_cli.options import (
@@ -48,12 +48,11 @@ def compare_retraining(
     bar at which they would have been, on outcomes then known, and serve once retrain_delay is over.
     """
     with one_message(debug=debug, out=out):
-        from backtester_model_core.factory import load_config
         from backtester_model_core.runs import encode_json
         from backtester_model_core.sources import DataRetrieval
         from backtester_model_core.walkforward import compare_retraining as compare
 
-        settings = with_bars(load_config(config), bars=bars, symbol=symbol, sample=sample)
+        settings = load_with_bars(config, bars=bars, symbol=symbol, sample=sample)
         data = DataRetrieval(settings.data_config).get_data()
         with window_progress(quiet=quiet, of="policy") as progress:
             table = compare(settings, data, out=out, n_jobs=n_jobs, progress=progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from backtester_model_cli.bars_input import with_bars
+from backtester_model_cli.bars_input import load_with_bars
 from backtester_model_cli.console import results_console, write_json
 from backtester_model_cli.exits import one_message
 from backtester_model_cli.options import (
@@ -32,11 +32,11 @@ def cross_validate(
     traded: for that, run a walk-forward.
     """
     with one_message(debug=debug):
-        from backtester_model_core.factory import create_model, load_config
+        from backtester_model_core.factory import create_model
         from backtester_model_core.runs import encode_json
         from backtester_model_core.sources import DataRetrieval
 
-        settings = with_bars(load_config(config), bars=bars, symbol=symbol, sample=sample)
+        settings = load_with_bars(config, bars=bars, symbol=symbol, sample=sample)
         folds = create_model(settings).cross_validate(DataRetrieval(settings.data_config).get_data())
         if as_json:
             write_json(json.loads(encode_json(folds.reset_index().to_dict(orient="records"))))

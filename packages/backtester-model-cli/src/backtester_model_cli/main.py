@@ -13,6 +13,7 @@ from backtester_model_cli.compare_retraining import compare_retraining
 from backtester_model_cli.cross_validate import cross_validate
 from backtester_model_cli.demo import demo
 from backtester_model_cli.exits import EXIT_CODES
+from backtester_model_cli.new_project import new_adapter, new_extension, new_features
 from backtester_model_cli.replay_diff import replay_diff
 from backtester_model_cli.run import run
 from backtester_model_cli.schema import schema
@@ -34,6 +35,9 @@ app.command(name="cross-validate")(cross_validate)
 app.command(name="compare-retraining")(compare_retraining)
 app.command(name="replay-diff", epilog=EXIT_CODES)(replay_diff)
 app.command()(schema)
+app.command(name="new-adapter")(new_adapter)
+app.command(name="new-extension")(new_extension)
+app.command(name="new-features")(new_features)
 
 
 def show_version(wanted: bool) -> None:

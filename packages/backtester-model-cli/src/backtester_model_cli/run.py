@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backtester_model_cli.bars_input import with_bars
+from backtester_model_cli.bars_input import load_with_bars
 from backtester_model_cli.exits import ExitCode, one_message
 from backtester_model_cli.options import (
     BarsOption,
@@ -65,12 +65,13 @@ def run(
     returns and predictions as CSV.
     """
     with one_message(debug=debug, out=out):
+        from backtester_model_core.config import read_config_file
         from backtester_model_core.factory import load_config
         from backtester_model_core.sources import DataRetrieval
 
-        settings = with_bars(load_config(config), bars=bars, symbol=symbol, sample=sample)
+        settings = load_with_bars(config, bars=bars, symbol=symbol, sample=sample)
         data = DataRetrieval(settings.data_config).get_data()
-        second = None if meta is None else load_config(meta)
+        second = None if meta is None else load_config(read_config_file(meta))
         skilled = walk_and_report(
             settings, data, meta=second, out=out, n_jobs=n_jobs, as_json=as_json, quiet=quiet
         )

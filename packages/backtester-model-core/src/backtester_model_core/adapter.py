@@ -13,7 +13,10 @@ NativeT = TypeVar("NativeT")
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
 API_LEVEL = 1
-"""The adapter interface that this core speaks."""
+"""The adapter interface that this core speaks. It rises with what an adapter must do or may be given."""
+
+OLDEST_API_LEVEL = 1
+"""The oldest interface whose adapters this core uses as they are: the one before its own, at least."""
 
 
 class HeldBack(NamedTuple):
@@ -40,11 +43,11 @@ class ModelFrameworkAdapter(ABC, Generic[NativeT]):
 
     Attributes:
         config_class: The framework's own configuration class.
-        api: The interface level that the adapter was written for.
+        api: The interface level that the adapter was written for; one that does not say is of the first.
     """
 
     config_class: ClassVar[type[ModelConfig]] = ModelConfig
-    api: ClassVar[int] = API_LEVEL
+    api: ClassVar[int] = 1
 
     @abstractmethod
     def initialize_model(self, config: ModelConfig) -> NativeT:
@@ -244,6 +247,23 @@ def expect_config(config: ModelConfig, wanted: type[ConfigT]) -> ConfigT:
             f"Framework {framework!r} takes a {wanted.__name__}, not a {type(config).__name__}."
         )
     return config
+
+
+def level_fault(api: object) -> str | None:
+    """Say why this core cannot use adapters of an interface level, and what to upgrade; ``None`` where it can."""
+    if type(api) is not int:
+        return f"has the interface level {api!r}, which is no whole number. Write api = {API_LEVEL}"
+    if api > API_LEVEL:
+        return (
+            f"speaks interface level {api}, this core up to {API_LEVEL}. "
+            "Try: pip install --upgrade backtester-model-core"
+        )
+    if api < OLDEST_API_LEVEL:
+        return (
+            f"speaks interface level {api}, this core {OLDEST_API_LEVEL} to {API_LEVEL}. "
+            "Upgrade the package that brings the adapter"
+        )
+    return None
 
 
 def _cannot(adapter: ModelFrameworkAdapter[NativeT], capability: str) -> ModelError:

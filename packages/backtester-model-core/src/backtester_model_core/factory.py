@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,13 +100,18 @@ def create_model(config: ModelConfig) -> BaseModel:
 def load_config(source: str | Path | Mapping[str, Any]) -> ModelConfig:
     """Read a configuration from a TOML, JSON or YAML file, or from a mapping.
 
-    The adapter that owns ``framework`` decides the class, so its own fields are checked too.
+    The adapter that owns ``framework`` decides the class, so its own fields are checked too. Bars that a file names
+    are below the file's own folder or the working directory: whoever wrote the file has no say beyond.
 
     Raises:
-        ConfigError: With every key at fault and the nearest valid name.
+        ConfigError: With every key at fault and the nearest valid name, or when a path leads elsewhere.
         AdapterNotFoundError: When no adapter for the framework is installed.
     """
-    values = dict(source) if isinstance(source, Mapping) else read_config_file(source)
+    if not isinstance(source, Mapping):
+        config = load_config(read_config_file(source))
+        _check_reach(config, Path(source))
+        return config
+    values = dict(source)
     framework = values.get("framework")
     if not isinstance(framework, str):
         raise ConfigError(
@@ -113,6 +119,24 @@ def load_config(source: str | Path | Mapping[str, Any]) -> ModelConfig:
             f"installed: {', '.join(plugins().frameworks()) or 'none'}."
         )
     return parse_config(config_class(framework), values)
+
+
+def _check_reach(config: ModelConfig, file: Path) -> None:
+    """Refuse bars that lead out of a configuration file's folder and of the working directory, by a link too."""
+    named = config.data_config.path
+    if named is None:
+        return
+    path = Path(named)
+    roots = [os.path.realpath(folder) for folder in (file.parent, Path())]
+    try:
+        reached = [os.path.realpath(each) for each in (path, *(path.iterdir() if path.is_dir() else ()))]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: data_config.path {named!r} cannot be followed: {error}") from error
+    if not all(any(os.path.commonpath([root, place]) == root for root in roots) for place in reached):
+        raise ConfigError(
+            f"{file}: data_config.path {named!r} leads out of the file's folder and of the working directory. "
+            "Name such bars yourself: by --bars, or as DataConfig(path=...) in code."
+        )
 
 
 def _framework_of(config: ModelConfig | Mapping[str, Any]) -> Any:

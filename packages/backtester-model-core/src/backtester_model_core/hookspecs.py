@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from backtester_model_core.model import BaseModel
     from backtester_model_core.plugins import Registry
     from backtester_model_core.signals import SignalFrame
+    from backtester_model_core.walkforward import WalkForwardResult
 
 PROJECT = "backtester_model"
 
@@ -66,6 +67,16 @@ class ModelHooks(Protocol):
             model: A model with its ``policy``.
             data: The bars of the prediction's rows.
             prediction: What the model foresees.
+        """
+        ...
+
+    @hookspec
+    def backtester_result(self, model: BaseModel, result: WalkForwardResult) -> None:
+        """Hear of a finished walk-forward, once its files are written; an experiment tracker records it here.
+
+        Args:
+            model: The untrained model of the resolved configuration.
+            result: What was found. Nothing that is returned changes it.
         """
         ...
 

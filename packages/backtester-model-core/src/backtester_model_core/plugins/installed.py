@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,22 +54,28 @@ class PluginInfo:
         return self.state in {"available", "loaded"}
 
 
-def installed_plugins(
-    kind: Literal["adapter", "extension"], *, environ: Mapping[str, str]
-) -> list[tuple[PluginInfo, EntryPoint]]:
-    """List the installed plugins of one kind in order of their names, with what speaks against each.
+def installed_plugins(*, environ: Mapping[str, str]) -> list[tuple[PluginInfo, EntryPoint]]:
+    """List the installed plugins, adapters first, in order of their names, with what speaks against each.
 
     A name that several distributions claim is nobody's: which one came first on the path decides nothing.
 
     Args:
-        kind: What to list.
         environ: Where the block and allow lists are read from.
     """
-    group = ADAPTERS_GROUP if kind == "adapter" else EXTENSIONS_GROUP
     from importlib.metadata import entry_points  # here, because it takes longer to import than the whole core
 
-    entries = sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value))
-    listed = [(_unless_blocked(_describe(entry, kind), environ), entry) for entry in entries]
+    everything = entry_points()  # read once: every installed distribution has a file to be looked at
+    return [
+        *_of_kind("adapter", everything.select(group=ADAPTERS_GROUP), environ),
+        *_of_kind("extension", everything.select(group=EXTENSIONS_GROUP), environ),
+    ]
+
+
+def _of_kind(
+    kind: Literal["adapter", "extension"], entries: Iterable[EntryPoint], environ: Mapping[str, str]
+) -> list[tuple[PluginInfo, EntryPoint]]:
+    ordered = sorted(entries, key=lambda entry: (entry.name, entry.value))
+    listed = [(_unless_blocked(_describe(entry, kind), environ), entry) for entry in ordered]
     claims: dict[str, list[str]] = {}
     for info, _ in listed:
         if info.is_usable:
@@ -78,9 +84,17 @@ def installed_plugins(
 
 
 def _describe(entry: EntryPoint, kind: Literal["adapter", "extension"]) -> PluginInfo:
-    facts: Any = entry.dist.metadata if entry.dist is not None else {}
+    facts = _facts_of(entry)
     distribution, version = (str(facts[name]) if name in facts else "" for name in ("Name", "Version"))
     return PluginInfo(entry.name, kind, _normal(distribution or "unknown"), version, entry.value)
+
+
+def _facts_of(entry: EntryPoint) -> Any:
+    """Return a distribution's metadata; an uninstallation that was cut off has left none, or half of it."""
+    try:
+        return (entry.dist.metadata if entry.dist is not None else None) or {}
+    except (TypeError, OSError, ValueError):
+        return {}
 
 
 def _unless_blocked(info: PluginInfo, environ: Mapping[str, str]) -> PluginInfo:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
-from backtester_model_core.adapter import API_LEVEL, ModelFrameworkAdapter
+from backtester_model_core.adapter import ModelFrameworkAdapter, level_fault
 from backtester_model_core.catalog import CORE, Catalog
 from backtester_model_core.config import ModelConfig
 from backtester_model_core.exceptions import (
@@ -24,6 +24,7 @@ from backtester_model_core.exceptions import (
 )
 from backtester_model_core.hookspecs import PROJECT, ModelHooks
 from backtester_model_core.monitoring import MonitoringHooks
+from backtester_model_core.plugins.guard import guarding, staying_alive
 from backtester_model_core.plugins.installed import FIRST_PARTY, PluginInfo, installed_plugins
 from backtester_model_core.plugins.registry import Additions, Registry
 from backtester_model_core.runs import digest_of_code
@@ -65,8 +66,14 @@ class Plugins:
 
     def discover(self) -> None:
         """Look at the installed distributions: list their adapters, load their extensions."""
-        self._list_adapters()
-        self._load_extensions()
+        installed = installed_plugins(environ=self._environ)
+        for info, entry in installed:
+            if info.kind == "adapter":
+                self._entries.setdefault(info.name, []).append((info, entry))
+                self._note(info)
+        for info, entry in installed:
+            if info.kind == "extension":
+                self._load_extension(info, entry)
 
     # -- what is here -------------------------------------------------------------------------------------------
 
@@ -102,7 +109,7 @@ class Plugins:
         if info.state == "broken":
             raise BrokenPluginError.because(framework, info.distribution, info.reason)
         try:
-            with _staying_alive():
+            with guarding(f"adapter {framework!r} of {info.distribution}", environ=self._environ):
                 adapter = _checked_adapter(framework, entry.load())
                 self._register(adapter, name=framework, source=info.distribution)
         except Exception as error:
@@ -258,7 +265,7 @@ class Plugins:
         if self._manager.has_plugin(name):
             raise PluginError(f"The plugin name {name!r} of {source} is taken. Give it another name.")
         try:
-            with _staying_alive(), self._registry.adding_for(source) as additions:
+            with staying_alive(), self._registry.adding_for(source) as additions:
                 self._manager.register(plugin, name=name)
                 self._manager.check_pending()
         except BaseException as error:
@@ -287,26 +294,21 @@ class Plugins:
     def _note(self, info: PluginInfo) -> None:
         self._infos[info.kind, f"{info.name}@{info.distribution}"] = info
 
-    def _list_adapters(self) -> None:
-        for info, entry in installed_plugins("adapter", environ=self._environ):
-            self._entries.setdefault(info.name, []).append((info, entry))
-            self._note(info)
-
-    def _load_extensions(self) -> None:
-        for info, entry in installed_plugins("extension", environ=self._environ):
-            listed = info
-            if info.state == "available":
-                try:
-                    with _staying_alive():
-                        self._register_extension(info.name, entry.load(), source=info.distribution)
-                    listed = replace(info, state="loaded")
-                except Exception as error:  # noqa: BLE001 - a broken extension never hurts the others; it is listed
-                    listed = replace(info, state="broken", reason=_one_line(error))
-            if listed.state == "broken":
-                logger.warning(
-                    "The extension %r of %s is left out: %s", info.name, info.distribution, listed.reason
-                )
-            self._note(listed)
+    def _load_extension(self, info: PluginInfo, entry: EntryPoint) -> None:
+        """Load one extension; one that is broken never hurts the others, and is listed."""
+        listed = info
+        if info.state == "available":
+            try:
+                with guarding(f"extension {info.name!r} of {info.distribution}", environ=self._environ):
+                    self._register_extension(info.name, entry.load(), source=info.distribution)
+                listed = replace(info, state="loaded")
+            except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
+                listed = replace(info, state="broken", reason=_one_line(error))
+        if listed.state == "broken":
+            logger.warning(
+                "The extension %r of %s is left out: %s", info.name, info.distribution, listed.reason
+            )
+        self._note(listed)
 
 
 class _ScopedHooks:
@@ -347,15 +349,6 @@ def use_plugins(replacement: Plugins) -> Iterator[Plugins]:
         _override.pop()
 
 
-@contextmanager
-def _staying_alive() -> Iterator[None]:
-    """Turn a plugin's attempt to end the process into a fault of that plugin."""
-    try:
-        yield
-    except SystemExit as error:
-        raise PluginError(f"it tries to exit the process ({error.code})") from error
-
-
 def _checked_adapter(framework: str, adapter_class: Any) -> ModelFrameworkAdapter[Any]:
     if not (isinstance(adapter_class, type) and issubclass(adapter_class, ModelFrameworkAdapter)):
         raise PluginError(
@@ -364,10 +357,9 @@ def _checked_adapter(framework: str, adapter_class: Any) -> ModelFrameworkAdapte
     missing = sorted(getattr(adapter_class, "__abstractmethods__", ()))
     if missing:
         raise PluginError(f"the adapter for {framework!r} does not fill in {', '.join(missing)}")
-    if adapter_class.api != API_LEVEL:
-        raise PluginError(
-            f"the adapter for {framework!r} speaks interface level {adapter_class.api}, this core {API_LEVEL}"
-        )
+    fault = level_fault(adapter_class.api)
+    if fault is not None:
+        raise PluginError(f"the adapter for {framework!r} {fault}")
     configured: Any = adapter_class.config_class
     if not (isinstance(configured, type) and issubclass(configured, ModelConfig)):
         raise PluginError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from backtester_model_core.config import ModelConfig
+from backtester_model_core.config import ModelConfig, read_config_file
 from backtester_model_core.exceptions import RunError
 from backtester_model_core.factory import load_config
 from backtester_model_core.runs import RunFolder
@@ -27,7 +27,9 @@ def replayable_config(folder: Path) -> ModelConfig:
     """
     if not all((folder / name).is_file() for name in (CONFIG, PREDICTIONS, SIGNALS)):
         raise RunError(f"{folder} holds no finished run. Name the folder given to run --out.")
-    config = load_config(folder / CONFIG)
+    config = load_config(
+        read_config_file(folder / CONFIG)
+    )  # where the bars were does not matter: they are kept
     if config.retraining.warm_start:
         raise RunError(
             f"The models of {folder} continue each other (retraining.warm_start), and a replay trains each by itself. "

@@ -101,6 +101,7 @@ def walk_forward(
     finished = result({**walked.seconds, "judge": time.perf_counter() - decided})
     if out is not None:
         finished.write(out)
+    plugins().hooks(walked.model.config.framework).backtester_result(model=walked.model, result=finished)
     return finished
 
 

@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -122,6 +124,10 @@ def _probe(framework: str, environ: dict[str, str]) -> tuple[list[str], Changes 
         return listed, None
     changes: Changes = {}
     with noting_changes(changes):
+        with suppress(Exception, SystemExit):  # of which the adapter's own import tells
+            import_module(
+                values[0]
+            )  # by itself, as the guard of an adapter's import puts back what it changes
         plugins().adapter(framework)
     return listed, changes
 

@@ -1,0 +1,1 @@
+"""LightGBM as a backtester-model adapter: all of it is in ``adapter.py``."""

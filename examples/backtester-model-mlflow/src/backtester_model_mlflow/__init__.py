@@ -1,0 +1,1 @@
+"""Experiment tracking: every walk-forward becomes a run of MLflow."""
