@@ -122,9 +122,8 @@ class TrainingChecks(AdapterChecks):
             probability = case.ask(case.native(values, target), values)
 
             assert np.isfinite(probability).all()
-            assert (
-                probability[:, 1].mean() < 0.35
-            )  # balanced weights give a half; a margin of -1, squashed, 0.27
+            # Balanced weights give a half; a margin of -1, squashed, 0.27.
+            assert probability[:, 1].mean() < 0.35
 
     @check
     def test_constant_feature_does_no_harm(self) -> None:
