@@ -316,6 +316,17 @@ def test_a_row_earlier_than_one_before_it_is_refused():
         monitor.saw(at[649], [0.0, 0.0, 0.0], 0.5, 0.001)
 
 
+def test_an_instant_may_be_its_nanoseconds():
+    one, other, at = monitor_of(noise()), monitor_of(noise()), days(700)
+    numbers = np.asarray(at, dtype="datetime64[ns]").astype(np.int64).tolist()
+
+    for row in range(600, 650):
+        one.saw(at[row], [0.1 * row, 0.0, 0.0], 0.5, 0.001)
+        other.saw(numbers[row], [0.1 * row, 0.0, 0.0], 0.5, 0.001)
+
+    assert other.snapshot() == one.snapshot()
+
+
 def test_a_row_of_a_time_that_was_looked_at_is_refused():
     monitor, at = monitor_of(noise()), days(700)
     for row in range(600, 620):

@@ -1,5 +1,7 @@
 """One row at a time: every decision is the row that the frame has, and sides are kept alike."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,6 +105,17 @@ def test_every_decision_is_the_row_of_the_frame(data):
 
     assert (decision.signal.value, decision.reason) == (row.signal, row.reason)
     assert decision[1:4] == pytest.approx((row.confidence, row.score, row.target_weight), nan_ok=True)
+
+
+@pytest.mark.parametrize("classes", [None, (0.0, 1.0), (-1.0, 0.0, 1.0)])
+def test_a_policy_that_has_decided_comes_back_from_a_worker(classes):
+    policy = SignalPolicy(0.5, 0.5, 0.7, classes=classes)
+    row = (0.2, None if classes is None else [0.0] * (len(classes) - 1) + [1.0], 0.01)
+    decided = policy.decide(*row)
+
+    returned = pickle.loads(pickle.dumps(policy))
+
+    assert returned.decide(*row)[3:] == decided[3:]
 
 
 def test_a_side_is_kept_until_its_confidence_falls_below_the_exit():

@@ -1,6 +1,7 @@
 """Signals: confidence and thresholds from the formulas, a reason for every abstention, weights, engine dicts."""
 
 import pickle
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -444,6 +445,40 @@ def test_records_of_a_plain_frame_have_no_symbol():
     assert record.timestamp == pd.Timestamp("2024-01-01", tz="Asia/Tokyo")
     assert record.symbol == ""
     assert record.metadata == {"model": "m"}
+
+
+def a_signal():
+    return ModelSignal(pd.Timestamp("2024-01-01"), "SPY", ModelSignalType.LONG, 0.8, 0.8, 1.0, "")
+
+
+def test_a_signal_cannot_be_changed():
+    signal = a_signal()
+
+    with pytest.raises(FrozenInstanceError):
+        signal.target_weight = 2.0
+
+
+def test_a_signal_is_replaced_compared_and_written_like_any_dataclass():
+    signal = a_signal()
+
+    smaller = replace(signal, target_weight=0.5)
+
+    assert asdict(smaller) == {**asdict(signal), "target_weight": 0.5}
+    assert smaller != signal == a_signal()
+    assert repr(signal).startswith(
+        "ModelSignal(timestamp=Timestamp('2024-01-01 00:00:00'), symbol='SPY', signal="
+    )
+
+
+def test_a_signal_comes_back_from_a_worker_as_it_was():
+    signal = a_signal()
+
+    assert pickle.loads(pickle.dumps(signal)) == signal
+
+
+def test_signals_share_no_metadata():
+    assert a_signal().metadata == {}
+    assert a_signal().metadata is not a_signal().metadata
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class Monitor:
         self._queued: list[list[float]] = []
         self._symbols: list[str] = []
         self._starts: list[int] = []
-        self._now: np.datetime64 | None = None
+        self._now: int | None = None  # UTC nanoseconds: numpy's scalars are slow to make and to compare
         self._window: int | None = None
 
     # -- what is told to it -----------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class Monitor:
 
     def saw(
         self,
-        at: np.datetime64,
+        at: np.datetime64 | int,
         values: FloatArray | Sequence[float],
         expected: float,
         seconds: float | None,
@@ -100,7 +100,7 @@ class Monitor:
         """Take one row of features, what was foreseen from it, and how long that took; rows in order of time.
 
         Args:
-            at: Instant at which the row is known.
+            at: Instant at which the row is known; a number of UTC nanoseconds is taken fastest.
             values: (p,) features in the model's order; NaN where unknown.
             expected: What was foreseen; NaN where nothing was.
             seconds: Time that the prediction took; ``None`` where nothing was asked.
@@ -109,10 +109,11 @@ class Monitor:
         Raises:
             EvaluationError: When the row is earlier than one before it, or of a decision time that is over.
         """
-        if not self._starts or _plain(at) != _plain(self._now):
-            self._begin(at)
+        now = at if isinstance(at, int) else _nanoseconds(at)
+        if not self._starts or now != self._now:
+            self._begin(now)
             self._starts.append(len(self._symbols))
-            self._now = at
+            self._now = now
         self._queued.append([*values, expected])
         self._symbols.append(symbol)
         if seconds is not None:
@@ -145,7 +146,7 @@ class Monitor:
             raise EvaluationError(
                 "The rows are not in order of time. Sort them by the instant at which they are known."
             )
-        self._begin(at[0])
+        self._begin(_nanoseconds(at[0]))
         names = [""] * len(at) if symbols is None else list(symbols)
         starts = [0, *(np.flatnonzero(at[1:] != at[:-1]) + 1).tolist(), len(at)]
         first = 0
@@ -157,16 +158,16 @@ class Monitor:
             self._gather()
             self._rows = np.concatenate([self._rows, added])
             self._symbols += names[rows]
-            self._now = at[rows.stop - 1]
+            self._now = _nanoseconds(at[rows.stop - 1])
             if self.close() and after_look is not None:
-                after_look(self._now)
+                after_look(at[rows.stop - 1])
             first = last
 
     def close(self) -> bool:
         """Take the look that is due once the latest decision time is over, and return whether one was."""
         if self._now is None or len(self._starts) < self._settings.check_every:
             return False
-        self._look(self._now)
+        self._look(np.datetime64(self._now, "ns"))
         return True
 
     def learned(self, now: np.datetime64, outcomes: KnownOutcomes) -> None:
@@ -212,7 +213,7 @@ class Monitor:
         self._gather()
         return {
             **self._identity(),
-            "now": None if self._now is None else int(self._now.astype("datetime64[ns]").astype(np.int64)),
+            "now": self._now,
             "window": self._window,
             "rows": plain_numbers(self._rows),
             "symbols": list(self._symbols),
@@ -254,7 +255,7 @@ class Monitor:
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._rows, self._queued = numbers_of(state["rows"], n_columns=self._rows.shape[1]), []
         self._symbols, self._starts = list(state["symbols"]), list(state["starts"])
-        self._now = None if state["now"] is None else np.datetime64(int(state["now"]), "ns")
+        self._now = None if state["now"] is None else int(state["now"])
         self._window = state["window"]
         self._watch.restore(state["watch"])
         self._foreseen.restore(state["foreseen"])
@@ -268,11 +269,12 @@ class Monitor:
 
     # -- looks ------------------------------------------------------------------------------------------------------
 
-    def _begin(self, at: np.datetime64) -> None:
+    def _begin(self, at: int) -> None:
         """Let a later decision time begin."""
-        if self._now is not None and not _plain(at) > _plain(self._now):
+        if self._now is not None and at <= self._now:
+            late, latest = (np.datetime64(each, "ns") for each in (at, self._now))
             raise EvaluationError(
-                f"A row of {at} comes after one of {self._now}. Hand over rows in order of time."
+                f"A row of {late} comes after one of {latest}. Hand over rows in order of time."
             )
         self.close()
 
@@ -363,9 +365,9 @@ class Monitor:
 _UNIT = {"missing": "{:.0%}", "stale": "{:.0f} bars", "outside the training range": "{:.0f} values"}
 
 
-def _plain(at: np.datetime64 | None) -> Any:
-    """Return an instant as what compares many times faster than numpy's scalars do."""
-    return None if at is None else at.item()
+def _nanoseconds(at: np.datetime64) -> int:
+    """Return an instant as UTC nanoseconds."""
+    return int(at.astype("datetime64[ns]").astype(np.int64))
 
 
 def _listed(names: Sequence[str]) -> str:

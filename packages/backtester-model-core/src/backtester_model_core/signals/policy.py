@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import isnan
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -32,16 +32,33 @@ from backtester_model_core.signals.types import Decision, ModelSignalType, Reaso
 from backtester_model_core.typing import BoolArray, FloatArray
 
 _NAN = float("nan")
+_NEUTRAL = ModelSignalType.NEUTRAL
 _ACTED, _NO_SKILL, _FLAT = Reason.ACTED.value, Reason.NO_SKILL.value, Reason.FLAT_LIKELIEST.value
 _BELOW_COST = Reason.BELOW_COST.value
 _BELOW = (Reason.BELOW_SIGNAL_THRESHOLD.value, Reason.BELOW_CONFIDENCE.value)
 _UNFORESEEN, _WITHOUT_RESIDUALS, _WITHOUT_VOLATILITY = (
-    Decision(ModelSignalType.NEUTRAL, _NAN, _NAN, 0.0, reason.value)
+    Decision(_NEUTRAL, _NAN, _NAN, 0.0, reason.value)
     for reason in (Reason.WARM_UP, Reason.NO_RESIDUALS, Reason.NO_VOLATILITY)
 )
 _UNIT = Sizing()
 _PLAIN = {1: ModelSignalType.LONG, -1: ModelSignalType.SHORT}
 _STRONG = {1: ModelSignalType.STRONG_BUY, -1: ModelSignalType.STRONG_SELL}
+
+
+class Decide(Protocol):
+    """Gives the signal of one row for one symbol by itself."""
+
+    def __call__(
+        self, expected: float, probability: Sequence[float] | None, scale: float, *, held: int = 0
+    ) -> Decision:
+        """Decide.
+
+        Args:
+            expected: What is foreseen; NaN for nothing.
+            probability: Probability of each class, for a classifier.
+            scale: Volatility of what is foreseen; NaN when unknown.
+            held: The side that the symbol was left with before: 1, -1, or 0 for none.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,37 +161,50 @@ class SignalPolicy:
             index=prediction.index,
         )
 
-    def decide(
-        self, expected: float, probability: Sequence[float] | None, scale: float, *, held: int = 0
-    ) -> Decision:
-        """Give the signal of one row for one symbol by itself: what :meth:`signals` says of it, fast.
+    @cached_property
+    def decide(self) -> Decide:
+        """What gives the signal of one row for one symbol by itself: what :meth:`signals` says of it, fast.
 
-        Args:
-            expected: What is foreseen; NaN for nothing.
-            probability: Probability of each class, for a classifier.
-            scale: Volatility of what is foreseen; NaN when unknown.
-            held: The side that the symbol was left with before: 1, -1, or 0 for none.
+        Composed once: at every bar, looking all of this up takes longer than deciding.
         """
-        if isnan(expected):
-            return _UNFORESEEN
-        up = self._up_of_value(expected, scale) if probability is None else self._up_of_one(probability)
-        if isnan(up):
-            return _WITHOUT_RESIDUALS if self.residuals is None else _WITHOUT_VOLATILITY
-        lean = 1 if up > 0.5 else -1 if up < 0.5 else 0
-        confidence = up if lean > 0 else 1.0 - up
-        if not self.may_trade:
-            return Decision(ModelSignalType.NEUTRAL, confidence, up, 0.0, _NO_SKILL)
-        flat = self._columns.flat
-        if probability is not None and flat is not None and probability[flat] >= max(probability):
-            return Decision(ModelSignalType.NEUTRAL, confidence, up, 0.0, _FLAT)
-        if self.pays is False:
-            return Decision(ModelSignalType.NEUTRAL, confidence, up, 0.0, _BELOW_COST)
-        size = self.sizing.of_one(confidence, scale)
-        if lean == 0 or size <= 0 or confidence < (self.leave if held == lean else self.entry):
-            below = self._reason_not_to_take(up, confidence, size)
-            return Decision(ModelSignalType.NEUTRAL, confidence, up, 0.0, below)
-        names = _STRONG if confidence >= self.strong_confidence else _PLAIN
-        return Decision(names[lean], confidence, up, lean * min(size, self.sizing.max_gross), _ACTED)
+        up_of_value, up_of_one, size_of_one = self._up_of_value, self._up_of_one, self.sizing.of_one
+        may_trade, flat, is_too_dear = self.may_trade, self._columns.flat, self.pays is False
+        entry, leave, strong, most = self.entry, self.leave, self.strong_confidence, self.sizing.max_gross
+        unknown = _WITHOUT_RESIDUALS if self.residuals is None else _WITHOUT_VOLATILITY
+        reason_not_to_take = self._reason_not_to_take
+
+        def decide(
+            expected: float, probability: Sequence[float] | None, scale: float, *, held: int = 0
+        ) -> Decision:
+            if isnan(expected):
+                return _UNFORESEEN
+            up = up_of_value(expected, scale) if probability is None else up_of_one(probability)
+            if isnan(up):
+                return unknown
+            lean = 1 if up > 0.5 else -1 if up < 0.5 else 0
+            confidence = up if lean > 0 else 1.0 - up
+            signal, weight = _NEUTRAL, 0.0
+            if not may_trade:
+                reason = _NO_SKILL
+            elif flat is not None and probability is not None and probability[flat] >= max(probability):
+                reason = _FLAT
+            elif is_too_dear:
+                reason = _BELOW_COST
+            else:
+                size = size_of_one(confidence, scale)
+                if lean == 0 or size <= 0 or confidence < (leave if held == lean else entry):
+                    reason = reason_not_to_take(up, confidence, size)
+                else:
+                    signal = (_STRONG if confidence >= strong else _PLAIN)[lean]
+                    weight, reason = lean * min(size, most), _ACTED
+            # a named tuple's constructor is a detour to this
+            return tuple.__new__(Decision, (signal, confidence, up, weight, reason))
+
+        return decide
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields: what was composed of them is composed anew in another process."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def _up_of_value(self, expected: float, scale: float) -> float:
         if self.residuals is None:

@@ -93,8 +93,8 @@ class Sizing:
     def of_one(self, confidence: float, scale: float) -> float:
         """Return :meth:`sizes` of one row."""
         if self.method == "unit":
-            size = 1.0
-        elif self.method == "confidence":
+            return min(1.0, self.max_weight)
+        if self.method == "confidence":
             size = (confidence - 0.5) / self._whole
         elif self.method == "kelly":
             size = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -62,7 +62,7 @@ class Reason(StrEnum):
     NO_SIDE = "no_side"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class ModelSignal:
     """One signal for one symbol at one decision time; it can be acted on from the next bar's open.
 
@@ -85,7 +85,24 @@ class ModelSignal:
     score: float
     target_weight: float
     reason: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any]
+
+    def __init__(
+        self,
+        timestamp: pd.Timestamp,
+        symbol: str,
+        signal: ModelSignalType,
+        confidence: float,
+        score: float,
+        target_weight: float,
+        reason: str,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        # a frozen dataclass of its own accord calls object.__setattr__ eight times: longer than deciding takes
+        own = self.__dict__
+        own["timestamp"], own["symbol"], own["signal"] = timestamp, symbol, signal
+        own["confidence"], own["score"], own["target_weight"] = confidence, score, target_weight
+        own["reason"], own["metadata"] = reason, {} if metadata is None else metadata
 
     def as_engine_dict(self) -> dict[str, Any]:
         """Return the signal as event-driven engines take it.

@@ -87,7 +87,8 @@ class Answers:
                 f"The model {self.model.config.model_name!r} gave a NaN or infinite forecast on a complete row. "
                 "Its training has probably diverged; normalise the features or lower the learning rate."
             )
-        return Foreseen(expected, probability, scale)
+        # a named tuple's constructor is a detour to this
+        return tuple.__new__(Foreseen, (expected, probability, scale))
 
     def _ask(self, row: Any) -> Any:
         """Ask the model as a whole panel would."""

@@ -47,11 +47,13 @@ def decide_alone(
 ) -> ModelSignal:
     """Decide on one symbol by itself, and remember what was decided; by position, as it is called at every bar."""
     expected, probability, scale = foreseen
-    decision = answers.policy.decide(expected, probability, scale, held=memory.held)
-    signal = ModelSignal(stamp, symbol, *decision)
+    kind, confidence, score, weight, reason = answers.policy.decide(
+        expected, probability, scale, held=memory.held
+    )
+    signal = ModelSignal(stamp, symbol, kind, confidence, score, weight, reason)
     if is_stale:
         signal = silenced(signal)
-    weight = signal.target_weight
+        weight = signal.target_weight
     memory.held = 1 if weight > 0 else -1 if weight < 0 else 0
     memory.signal = signal
     return signal

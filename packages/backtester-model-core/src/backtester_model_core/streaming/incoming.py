@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import inf
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -15,8 +16,9 @@ from backtester_model_core.exceptions import BarsError, BarsFault
 OHLCV = ("open", "high", "low", "close", "volume")
 
 
-class Incoming(NamedTuple):
-    """A bar that may be used.
+@dataclass(slots=True)
+class Incoming:
+    """A bar that may be used; not frozen, as one is made at every bar and freezing takes as long as reading.
 
     Attributes:
         symbol: Its symbol; empty for the one symbol of a plain frame.

@@ -53,7 +53,7 @@ class OutcomeLedger:
         except KeyError:
             self._bars[symbol] = [row]
 
-    def foresaw(self, symbol: str, at: int, *, forecast: float, baseline: float) -> None:
+    def foresaw(self, symbol: str, at: int, forecast: float, baseline: float) -> None:
         """Remember what was foreseen at a bar, by its stamp in UTC nanoseconds."""
         self._waiting[at, symbol] = (forecast, baseline)
 

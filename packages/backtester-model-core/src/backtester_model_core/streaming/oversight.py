@@ -115,17 +115,17 @@ class Oversight:
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
-    def begin_time(self, known_at: int) -> list[Event]:
+    def begin_time(self, known_at: int) -> Event | None:
         """Count a decision time, and say when it has made the model too old."""
         self.tenure.begin_time(known_at)
         if self._expires is None or self.is_stale:
-            return []
+            return None
         age = np.timedelta64(known_at - self.tenure.fitted_at, "ns")
         self.is_stale = self._expires.is_exceeded(self.tenure.sessions, age)
         if not self.is_stale:
-            return []
+            return None
         message = f"the model is older than {self._expires}: its signals are not followed"
-        return [self._said(Event(np.datetime64(known_at, "ns"), EventKind.EXPIRED, message))]
+        return self._said(Event(np.datetime64(known_at, "ns"), EventKind.EXPIRED, message))
 
     def saw(self, incoming: Incoming, columns: Sequence[str]) -> None:
         """Remember a bar that will tell outcomes, by the columns that bars have."""
@@ -134,10 +134,10 @@ class Oversight:
         if self._ledger is not None:
             self._ledger.saw(incoming.symbol, incoming.stamp, incoming.values)
 
-    def awaits(self, incoming: Incoming, *, forecast: float, baseline: float) -> None:
+    def awaits(self, incoming: Incoming, forecast: float, baseline: float) -> None:
         """Remember a forecast until its outcome is known; one that a backtest has brought is known already."""
         if self._ledger is not None and incoming.at > self._brought_to:
-            self._ledger.foresaw(incoming.symbol, incoming.at, forecast=forecast, baseline=baseline)
+            self._ledger.foresaw(incoming.symbol, incoming.at, forecast, baseline)
 
     def noticed(self) -> list[Event]:
         """Return what the monitor has noticed since it was last asked; it is logged already."""

@@ -98,9 +98,9 @@ class LiveRows:
             check_extra(incoming, self._extra)
         row = self._features.update(incoming.symbol, values)
         scale = row.pop() * self._root_horizon if self._has_scale else nan
-        memory.n_bars += 1
         memory.at, memory.bar = incoming.at, _five(values)
-        if memory.n_bars <= self._n_early:
+        memory.n_bars = n_bars = memory.n_bars + 1
+        if n_bars <= self._n_early:
             row = self._nothing
         memory.features = row
         total = sum(row)

@@ -23,13 +23,7 @@ from backtester_model_core.signals import ModelSignal
 from backtester_model_core.streaming.answers import Answers, Foreseen
 from backtester_model_core.streaming.clock import BarClock
 from backtester_model_core.streaming.decisions import Undecided, decide_alone, decide_together
-from backtester_model_core.streaming.incoming import (
-    Incoming,
-    read_bar,
-    read_together,
-    rows_after,
-    rows_of,
-)
+from backtester_model_core.streaming.incoming import Incoming, read_bar, read_together, rows_after, rows_of
 from backtester_model_core.streaming.memory import SymbolMemory
 from backtester_model_core.streaming.oversight import Oversight
 from backtester_model_core.streaming.rows import LiveRows
@@ -327,17 +321,17 @@ class SignalStream:
         """Take a bar that comes next, and foresee."""
         asked, scale = self._row_of(memory, incoming)
         answers = self._serving.of(incoming.symbol)
+        monitor = self._oversight.monitor
         foreseen, seconds = NOTHING, None
         if asked is not None and answers is not None:
-            started = perf_counter()
+            started = 0.0 if monitor is None else perf_counter()
             foreseen = answers.foresee(asked, scale)
-            seconds = perf_counter() - started
+            seconds = None if monitor is None else perf_counter() - started
             if incoming.at >= answers.trained_to:  # of what it may have learned from it says nothing new
-                self._oversight.awaits(incoming, forecast=foreseen.expected, baseline=answers.baseline)
+                self._oversight.awaits(incoming, foreseen.expected, answers.baseline)
         memory.expected = foreseen.expected
-        monitor = self._oversight.monitor
         if monitor is not None and incoming.at == self._clock.now:
-            at = np.datetime64(incoming.at + self._clock.offset, "ns")
+            at = incoming.at + self._clock.offset
             monitor.saw(at, memory.features, foreseen.expected, seconds, incoming.symbol)
             if monitor.events:
                 self._log.keep(self._oversight.noticed())
@@ -358,15 +352,22 @@ class SignalStream:
 
     def _begin_time(self, at: int, *, may_train: bool) -> None:
         """Count a new time, and now and then look at what was known by the one before."""
-        known_by = np.datetime64(self._clock.now + self._clock.offset, "ns")
-        self._clock.begin(at)
-        if self._clock.n_times % self._check_every == 0:
-            self._log.keep(self._oversight.look(known_by))
-            self._open_or_shut()
-            trigger = self._oversight.wish(known_by) if may_train else None
-            if trigger is not None:
-                self._train(trigger)
-        self._log.keep(self._oversight.begin_time(at + self._clock.offset))
+        clock = self._clock
+        before = clock.now
+        clock.begin(at)
+        if clock.n_times % self._check_every == 0:
+            self._look(np.datetime64(before + clock.offset, "ns"), may_train=may_train)
+        expiry = self._oversight.begin_time(at + clock.offset)
+        if expiry is not None:
+            self._log.keep([expiry])
+
+    def _look(self, known_by: np.datetime64, *, may_train: bool) -> None:
+        """Let what has become known decide on the gate and on a training."""
+        self._log.keep(self._oversight.look(known_by))
+        self._open_or_shut()
+        trigger = self._oversight.wish(known_by) if may_train else None
+        if trigger is not None:
+            self._train(trigger)
 
     def _train(self, trigger: Trigger) -> None:
         """Ask for a successor, or note that it is time for one."""

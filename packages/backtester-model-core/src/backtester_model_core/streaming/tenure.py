@@ -37,11 +37,13 @@ class Tenure:
 
     def begin_time(self, at: int) -> None:
         """Count a later decision time."""
-        self._first = at if self._first is None else self._first
+        if self._first is None:
+            self._first = at
         self._n_times += 1
-        self._recent.append(at)
-        if len(self._recent) > 2 * N_RECENT:
-            del self._recent[:-N_RECENT]
+        recent = self._recent
+        recent.append(at)
+        if len(recent) > 2 * N_RECENT:
+            del recent[:-N_RECENT]
         if at > self.fitted_at:
             self._n_counted += 1
             self._since_trial += 1
